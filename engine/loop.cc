@@ -1,0 +1,53 @@
+#include "engine/loop.h"
+
+#include <algorithm>
+
+#include "engine/stream.h"
+
+namespace ringtalk::engine {
+
+Loop::Loop(Ring& ring, Clock& clock, Bell& bell, Metrics& metrics)
+    : ring_(ring), clock_(clock), bell_(bell), timers_(clock.now_ns()), metrics_(metrics) {
+  read_clock();
+}
+
+void Loop::read_clock() {
+  now_ns_  = clock_.now_ns();
+  wall_ns_ = clock_.wall_ns();
+}
+
+void Loop::turn(bool may_sleep) {
+  uint64_t wait_ns = 0;
+  if (may_sleep) {
+    const uint64_t due = timers_.next_due_ns();
+    wait_ns            = due > now_ns_ ? std::min(due - now_ns_, kSleepNsMax) : 0;
+    bell_.fall_asleep();
+    if (client_->work_waits()) wait_ns = 0;
+  }
+  ring_.turn(wait_ns);
+  iovecs_.clear();  // those of the previous turn's sends are submitted now
+  bell_.wake_up();
+  read_clock();
+  const uint64_t began = now_ns_;
+
+  client_->on_turn();
+  timers_.advance(now_ns_);
+  flush_dirty();
+  client_->on_turn_end();
+  const uint64_t worked = clock_.now_ns() - began;
+  metrics_.add(Counter::loop_turns);
+  metrics_.add(Counter::loop_busy, worked);
+  if (wait_ns > 0) metrics_.add(Counter::loop_sleeps);
+  if (worked > 2 * kNsPerMs) metrics_.add(Counter::loop_long_turns);
+  metrics_.record(Timing::turn_time, worked);
+}
+
+void Loop::flush_dirty() {
+  // A flush only queues operations; nothing becomes dirty meanwhile.
+  for (Stream* stream : dirty_) stream->flush();
+  dirty_.clear();
+}
+
+void Loop::forget(Stream& stream) { std::erase(dirty_, &stream); }
+
+}  // namespace ringtalk::engine

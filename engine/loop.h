@@ -1,0 +1,89 @@
+// Loop: one shard's turn, over and over: wait, run completions, drain lanes, fire timers, flush sends.
+//
+//     ring.turn ─ completions ─▶ client.on_turn ─ lanes, workers, ready work ─▶ timers
+//         ▲                                                                      │
+//         └── client.on_turn_end (commit, announce lanes) ◀── flush dirty streams ┘
+//
+// Thread rule  One thread. Nothing here blocks but ring.turn(), and that only when no work waits.
+// Cost         The clock is read once per turn; now_ns() is that reading.
+// Why          Sends queued during a turn leave together at its end: coalescing is what pays.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <vector>
+
+#include "engine/bell.h"
+#include "engine/block_pool.h"
+#include "engine/clock.h"
+#include "engine/metrics.h"
+#include "engine/ring.h"
+#include "engine/send_queue.h"
+#include "engine/timer_wheel.h"
+
+namespace ringtalk::engine {
+
+class Stream;
+
+class LoopClient {
+ public:
+  virtual ~LoopClient() = default;
+  // Lanes, finished jobs, postponed work. Bounded; what is left over shows in work_waits().
+  virtual void on_turn() = 0;
+  // After the sends of this turn were queued: start commits, announce lanes.
+  virtual void on_turn_end() = 0;
+  // True: do not sleep.
+  virtual bool work_waits() = 0;
+};
+
+class Loop {
+ public:
+  static constexpr uint64_t kSleepNsMax = kNsPerS;
+
+  Loop(Ring& ring, Clock& clock, Bell& bell, Metrics& metrics);
+  Loop(const Loop&)            = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void set_client(LoopClient& client) { client_ = &client; }
+
+  Ring& ring() { return ring_; }
+  TimerWheel& timers() { return timers_; }
+  BlockPool& blocks() { return blocks_; }
+  uint64_t now_ns() const { return now_ns_; }                                    // monotonic
+  uint32_t wall_s() const { return static_cast<uint32_t>(wall_ns_ / kNsPerS); }  // since 1970
+  uint64_t wall_ns() const { return wall_ns_; }
+
+  // One turn. `may_sleep` false: looks, but does not wait (simulator, drain).
+  void turn(bool may_sleep = true);
+
+  // Its timing turn_time: nanoseconds of work in a turn, which a completion may have had to wait.
+  Metrics& metrics() { return metrics_; }
+
+  // --- for streams
+  void flush_later(Stream& stream) { dirty_.push_back(&stream); }
+  // Forgets a stream that goes away while waiting to be flushed.
+  void forget(Stream& stream);
+  // Memory for an iovec array that must live until the next submission.
+  std::span<iovec> iovecs() { return iovecs_.emplace_back(); }
+  // For operations whose result says nothing that another completion does not say too.
+  Completion& ignored() { return ignored_; }
+
+ private:
+  void read_clock();
+  void flush_dirty();
+
+  Ring& ring_;
+  Clock& clock_;
+  Bell& bell_;
+  LoopClient* client_ = nullptr;
+  uint64_t now_ns_    = 0;
+  uint64_t wall_ns_   = 0;
+  TimerWheel timers_;
+  BlockPool blocks_;
+  std::vector<Stream*> dirty_;
+  std::deque<std::array<iovec, SendQueue::kGatherMax>> iovecs_;
+  Completion ignored_{[](Completion&, int32_t, uint32_t) noexcept {}};
+  Metrics& metrics_;
+};
+
+}  // namespace ringtalk::engine

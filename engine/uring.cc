@@ -1,0 +1,324 @@
+#include "engine/uring.h"
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <bit>
+#include <cerrno>
+
+#include "engine/base/assert.h"
+#include "engine/base/units.h"
+
+namespace ringtalk::engine {
+namespace {
+
+// Newer than liburing 2.3's header.
+constexpr uint64_t kMsgSendFd            = 1;        // IORING_MSG_SEND_FD
+constexpr uint32_t kMsgRingCqeSkip       = 1u << 0;  // IORING_MSG_RING_CQE_SKIP
+constexpr unsigned kRegisterSendMsgRing  = 31;       // IORING_REGISTER_SEND_MSG_RING, 6.13
+constexpr uint64_t kBellData             = 0;        // user_data of a bell: nobody's completion
+
+uint64_t data_of(Completion& done) { return reinterpret_cast<uint64_t>(&done); }
+
+}  // namespace
+
+uint32_t address_of(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET)
+    return ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr);
+  if (address.ss_family != AF_INET6) return 0;
+  const in6_addr& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  if (IN6_IS_ADDR_LOOPBACK(&six)) return INADDR_LOOPBACK;
+  if (IN6_IS_ADDR_V4MAPPED(&six)) return load_be32(&six.s6_addr[12]);
+  return static_cast<uint32_t>(XXH3_64bits(six.s6_addr, 8));  // one subscriber holds a /64
+}
+
+Result<std::unique_ptr<UringRing>> UringRing::make(const RingConfig& config) {
+  std::unique_ptr<UringRing> ring(new UringRing(config));
+  if (auto opened = ring->open(); !opened) return std::unexpected(opened.error());
+  return ring;
+}
+
+Result<void> UringRing::open() {
+  io_uring_params params{};
+  params.flags      = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                      IORING_SETUP_SUBMIT_ALL;
+  params.cq_entries = config_.cq_entries;
+  if (const int rc = io_uring_queue_init_params(config_.sq_entries, &ring_, &params); rc < 0)
+    return rc == -EINVAL ? Result<void>(fail(Errc::unsupported)) : Result<void>(fail_os(-rc));
+  open_ = true;
+  if (const int rc = io_uring_register_files_sparse(&ring_, config_.slots); rc < 0)
+    return fail_os(-rc);
+  addresses_.resize(config_.slots);
+  ran_.reserve(config_.cq_entries);
+  io_uring_register_ring_fd(&ring_);  // saves a descriptor look-up per enter; failure costs only that
+  return open_buffers();
+}
+
+Result<void> UringRing::open_buffers() {
+  RT_ASSERT(std::has_single_bit(config_.buffers));
+  const size_t ring_bytes = config_.buffers * sizeof(io_uring_buf);
+  const size_t data_bytes = size_t{config_.buffers} * config_.buffer_bytes;
+  void* ring = mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* data = mmap(nullptr, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (ring == MAP_FAILED || data == MAP_FAILED) return fail_os(ENOMEM);
+  buffer_ring_ = static_cast<io_uring_buf_ring*>(ring);
+  buffers_     = static_cast<std::byte*>(data);
+  io_uring_buf_reg reg{};
+  reg.ring_addr    = reinterpret_cast<uint64_t>(ring);
+  reg.ring_entries = config_.buffers;
+  reg.bgid         = kBufferGroup;
+  if (const int rc = io_uring_register_buf_ring(&ring_, &reg, 0); rc < 0) return fail_os(-rc);
+  io_uring_buf_ring_init(buffer_ring_);
+  lent_ = config_.buffers;
+  for (uint32_t id = 0; id < config_.buffers; ++id) give_back(static_cast<uint16_t>(id));
+  return {};
+}
+
+UringRing::~UringRing() {
+  if (open_) io_uring_queue_exit(&ring_);
+  if (buffer_ring_) munmap(buffer_ring_, config_.buffers * sizeof(io_uring_buf));
+  if (buffers_) munmap(buffers_, size_t{config_.buffers} * config_.buffer_bytes);
+}
+
+io_uring_sqe* UringRing::sqe(Completion& done) {
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  while (!entry) {  // more was queued in one turn than the submission ring holds
+    io_uring_submit(&ring_);
+    entry = io_uring_get_sqe(&ring_);
+  }
+  entry->user_data = data_of(done);  // the prep helpers leave it alone
+  return entry;
+}
+
+// --- sockets -------------------------------------------------------------------------------------
+
+UringRing::AcceptSet& UringRing::accept_set(Completion& done) {
+  for (auto& set : accepts_)
+    if (set->done == &done || set->armed == 0) return *set;
+  auto& set = *accepts_.emplace_back(std::make_unique<AcceptSet>());
+  set.ring  = this;
+  for (AcceptOp& op : set.ops) {
+    op.run = &on_accept;
+    op.set = &set;
+  }
+  return set;
+}
+
+void UringRing::accept(int listener_fd, Completion& done) {
+  AcceptSet& set = accept_set(done);
+  RT_ASSERT(set.armed == 0);
+  set.listener_fd = listener_fd;
+  set.done        = &done;
+  set.ending      = false;
+  for (AcceptOp& op : set.ops) arm_accept(op);
+}
+
+void UringRing::arm_accept(AcceptOp& op) {
+  op.address_bytes    = sizeof op.address;
+  op.armed            = true;
+  io_uring_sqe* entry = sqe(op);
+  io_uring_prep_accept(entry, op.set->listener_fd, reinterpret_cast<sockaddr*>(&op.address),
+                       &op.address_bytes, 0);
+  entry->file_index = IORING_FILE_INDEX_ALLOC;
+  ++op.set->armed;
+}
+
+void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noexcept {
+  auto& op       = static_cast<AcceptOp&>(completion);
+  AcceptSet& set = *op.set;
+  op.armed       = false;
+  --set.armed;
+  const bool passing = result == -ECONNABORTED || result == -EINTR;  // that client's trouble, not ours
+  if (result >= 0) set.ring->addresses_[result] = address_of(op.address);
+  if (result < 0 && !passing) set.ending = true;  // reported once the last of the set is home
+  if (!set.ending) set.ring->arm_accept(op);
+  if (passing && !set.ending) return;
+  const bool over = set.armed == 0;
+  if (result < 0 && !over) return;
+  set.done->run(*set.done, result, over ? 0 : kMore);
+}
+
+void UringRing::recv(Slot slot, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_recv(entry, static_cast<int>(slot), nullptr, 0, 0);
+  entry->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+  entry->buf_group = kBufferGroup;
+}
+
+void UringRing::recv_multishot(Slot slot, Completion& done) {
+  recv(slot, done);
+  io_uring_sqe* entry = &ring_.sq.sqes[(ring_.sq.sqe_tail - 1) & *ring_.sq.kring_mask];
+  entry->ioprio |= IORING_RECV_MULTISHOT;
+}
+
+void UringRing::send(Slot slot, Bytes bytes, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_send(entry, static_cast<int>(slot), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  entry->flags |= IOSQE_FIXED_FILE;
+}
+
+void UringRing::sendv(Slot slot, std::span<const iovec> parts, Completion& done) {
+  msghdr& header    = headers_.emplace_back();
+  header.msg_iov    = const_cast<iovec*>(parts.data());
+  header.msg_iovlen = parts.size();
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_sendmsg(entry, static_cast<int>(slot), &header, MSG_NOSIGNAL);
+  entry->flags |= IOSQE_FIXED_FILE;
+}
+
+void UringRing::shutdown(Slot slot, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_shutdown(entry, static_cast<int>(slot), SHUT_WR);
+  entry->flags |= IOSQE_FIXED_FILE;
+}
+
+void UringRing::close(Slot slot, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_close_direct(entry, slot);
+}
+
+void UringRing::cancel(Completion& target, Completion& done) {
+  for (auto& set : accepts_) {  // the completion of an accept stands for its whole set
+    if (set->done != &target || set->armed == 0) continue;
+    set->ending = true;
+    for (AcceptOp& op : set->ops)
+      if (op.armed) cancel(op, done);
+    return;
+  }
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_cancel64(entry, data_of(target), 0);
+}
+
+void UringRing::pass(Slot slot, int target_bell_fd, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_rw(IORING_OP_MSG_RING, entry, target_bell_fd, nullptr, 0, 0);
+  entry->addr           = kMsgSendFd;
+  entry->addr3          = slot;
+  entry->file_index     = IORING_FILE_INDEX_ALLOC;
+  entry->msg_ring_flags = kMsgRingCqeSkip;  // the mailbox tells the target, with all it needs
+}
+
+// --- provided buffers ------------------------------------------------------------------------------
+
+MutableBytes UringRing::buffer(uint16_t id) {
+  RT_ASSERT(id < config_.buffers);
+  return {buffers_ + size_t{id} * config_.buffer_bytes, config_.buffer_bytes};
+}
+
+void UringRing::give_back(uint16_t id) {
+  RT_ASSERT(lent_ > 0);
+  --lent_;
+  io_uring_buf_ring_add(buffer_ring_, buffer(id).data(), config_.buffer_bytes, id,
+                        static_cast<int>(config_.buffers - 1), 0);
+  io_uring_buf_ring_advance(buffer_ring_, 1);
+}
+
+// --- files -----------------------------------------------------------------------------------------
+
+void UringRing::read(int fd, MutableBytes into, uint64_t offset, Completion& done) {
+  io_uring_sqe* entry = sqe(done);
+  io_uring_prep_read(entry, fd, into.data(), static_cast<unsigned>(into.size()), offset);
+}
+
+void UringRing::write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
+                           Completion& synced) {
+  if (io_uring_sq_space_left(&ring_) < 2) io_uring_submit(&ring_);  // a link must not be torn apart
+  io_uring_sqe* write = sqe(written);
+  io_uring_prep_write(write, fd, bytes.data(), static_cast<unsigned>(bytes.size()), offset);
+  write->flags |= IOSQE_IO_LINK;
+  io_uring_sqe* sync = sqe(synced);
+  io_uring_prep_fsync(sync, fd, IORING_FSYNC_DATASYNC);
+}
+
+// --- turn --------------------------------------------------------------------------------------------
+
+void UringRing::ring_bell(int target_bell_fd) {
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  while (!entry) {
+    io_uring_submit(&ring_);
+    entry = io_uring_get_sqe(&ring_);
+  }
+  io_uring_prep_msg_ring(entry, target_bell_fd, 0, kBellData, 0);
+  entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  entry->user_data = kBellData;
+  ++counters_.bells_sent;
+}
+
+uint32_t UringRing::turn(uint64_t wait_ns) {
+  ++counters_.turns;
+  if (wait_ns > 0) {
+    __kernel_timespec wait{static_cast<long long>(wait_ns / kNsPerS),
+                           static_cast<long long>(wait_ns % kNsPerS)};
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, &wait, nullptr);
+  } else {
+    io_uring_submit_and_get_events(&ring_);
+  }
+  headers_.clear();
+  return collect();
+}
+
+uint32_t UringRing::collect() {
+  if (*ring_.sq.kflags & IORING_SQ_CQ_OVERFLOW) ++counters_.cq_overflows;
+  ran_.clear();
+  unsigned head     = 0;
+  unsigned seen     = 0;
+  io_uring_cqe* cqe = nullptr;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    ++seen;
+    if (cqe->flags & IORING_CQE_F_BUFFER) ++lent_;
+    if (cqe->user_data != kBellData)
+      ran_.push_back({reinterpret_cast<Completion*>(cqe->user_data), cqe->res, cqe->flags});
+  }
+  io_uring_cq_advance(&ring_, seen);
+  if (lent_ == config_.buffers) ++counters_.buffers_low;
+  for (const Ran& ran : ran_) ran.completion->run(*ran.completion, ran.result, ran.flags);
+  counters_.completions += ran_.size();
+  return static_cast<uint32_t>(ran_.size());
+}
+
+// --- bell ----------------------------------------------------------------------------------------------
+
+UringBell::~UringBell() {
+  if (eventfd_ >= 0) ::close(eventfd_);
+}
+
+void UringBell::attach(UringRing& ring) {
+  ring_    = &ring;
+  ring_fd_ = ring.bell_fd();
+  // The probe: an invalid ring tells EBADFD or EBADF from EINVAL (operation unknown).
+  io_uring_sqe probe{};
+  probe.opcode  = IORING_OP_MSG_RING;
+  probe.fd      = ring_fd_;
+  const long rc = syscall(__NR_io_uring_register, -1, kRegisterSendMsgRing, &probe, 1);
+  if (rc == 0) return;
+  eventfd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  RT_ASSERT(eventfd_ >= 0);
+  arm_eventfd();
+}
+
+void UringBell::wake() {
+  if (eventfd_ >= 0) {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(eventfd_, &one, sizeof one);
+    return;
+  }
+  io_uring_sqe message{};
+  message.opcode = IORING_OP_MSG_RING;
+  message.fd     = ring_fd_;
+  message.off    = kBellData;
+  syscall(__NR_io_uring_register, -1, kRegisterSendMsgRing, &message, 1);
+}
+
+void UringBell::arm_eventfd() {
+  ring_->read(eventfd_, {reinterpret_cast<std::byte*>(&value_), sizeof value_}, 0, read_);
+}
+
+void UringBell::on_eventfd(int32_t result, uint32_t) noexcept {
+  if (result != -ECANCELED) arm_eventfd();
+}
+
+}  // namespace ringtalk::engine

@@ -1,0 +1,149 @@
+// UringRing: the real Ring, one io_uring with direct descriptors and one group of provided buffers.
+//
+// Thread rule  Made, used and destroyed on one thread (SINGLE_ISSUER, DEFER_TASKRUN).
+// Bound        config.slots direct descriptors (RLIMIT_NOFILE bounds each table, not their number),
+//              config.buffers receive buffers, config.cq_entries completions before the kernel
+//              overflows (nothing is lost then, but multishot operations end).
+// Errors       make() names what the kernel lacks or forbids: Errc::unsupported, or os EPERM/ENOSYS.
+// Why          accept() is kept as a set of one-shot accepts with an address buffer each: a
+//              multishot accept has room for one peer address only, and wrong passwords are counted
+//              per source address.
+#pragma once
+
+#include <liburing.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/bell.h"
+#include "engine/ring.h"
+
+namespace ringtalk::engine {
+
+struct RingConfig {
+  uint32_t sq_entries   = 1024;
+  uint32_t cq_entries   = 8192;
+  uint32_t slots        = 1024;
+  uint32_t buffers      = 256;  // power of two
+  uint32_t buffer_bytes = 4096;
+};
+
+struct RingCounters {
+  uint64_t turns          = 0;
+  uint64_t completions    = 0;
+  uint64_t cq_overflows   = 0;
+  uint64_t bells_sent     = 0;
+  uint64_t buffers_low    = 0;  // turns that ended with no buffer left
+};
+
+class UringRing final : public Ring {
+ public:
+  static Result<std::unique_ptr<UringRing>> make(const RingConfig& config);
+  ~UringRing() override;
+
+  void accept(int listener_fd, Completion& done) override;
+  void recv(Slot slot, Completion& done) override;
+  void recv_multishot(Slot slot, Completion& done) override;
+  void send(Slot slot, Bytes bytes, Completion& done) override;
+  void sendv(Slot slot, std::span<const iovec> parts, Completion& done) override;
+  void shutdown(Slot slot, Completion& done) override;
+  void close(Slot slot, Completion& done) override;
+  void cancel(Completion& target, Completion& done) override;
+  void pass(Slot slot, int target_bell_fd, Completion& done) override;
+  uint32_t peer_address(Slot slot) override { return addresses_[slot]; }
+
+  MutableBytes buffer(uint16_t id) override;
+  void give_back(uint16_t id) override;
+  uint32_t buffers_lent() const override { return lent_; }
+
+  void read(int fd, MutableBytes into, uint64_t offset, Completion& done) override;
+  void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
+                  Completion& synced) override;
+
+  void ring_bell(int target_bell_fd) override;
+  int bell_fd() const override { return ring_.ring_fd; }
+  uint32_t turn(uint64_t wait_ns) override;
+  uint32_t queued() const override { return io_uring_sq_ready(&ring_); }
+
+  const RingCounters& counters() const { return counters_; }
+
+ private:
+  static constexpr uint32_t kAcceptsArmed = 16;
+  static constexpr uint16_t kBufferGroup  = 0;
+
+  // One of the one-shot accepts behind accept(), and all of them for one listener.
+  struct AcceptSet;
+  struct AcceptOp : Completion {
+    AcceptSet* set = nullptr;
+    sockaddr_storage address{};
+    socklen_t address_bytes = 0;
+    bool armed              = false;
+  };
+  struct AcceptSet {
+    UringRing* ring  = nullptr;
+    int listener_fd  = -1;
+    Completion* done = nullptr;
+    uint32_t armed   = 0;
+    bool ending      = false;
+    std::array<AcceptOp, kAcceptsArmed> ops;
+  };
+  struct Ran {
+    Completion* completion;
+    int32_t result;
+    uint32_t flags;
+  };
+
+  explicit UringRing(const RingConfig& config) : config_(config) {}
+  Result<void> open();
+  Result<void> open_buffers();
+  io_uring_sqe* sqe(Completion& done);
+  AcceptSet& accept_set(Completion& done);
+  void arm_accept(AcceptOp& op);
+  static void on_accept(Completion& op, int32_t result, uint32_t flags) noexcept;
+  uint32_t collect();
+
+  const RingConfig config_;
+  io_uring ring_{};
+  bool open_ = false;
+  io_uring_buf_ring* buffer_ring_ = nullptr;
+  std::byte* buffers_             = nullptr;
+  uint32_t lent_                  = 0;
+  std::deque<msghdr> headers_;  // of sendv(), until submitted
+  std::vector<Ran> ran_;
+  std::vector<uint32_t> addresses_;  // by slot
+
+  std::vector<std::unique_ptr<AcceptSet>> accepts_;  // one per listener that ever accepted
+  RingCounters counters_;
+};
+
+// The bell of a loop on a UringRing: a register call posts to the ring without one of one's own;
+// kernels before 6.13 get an eventfd that the ring reads.
+class UringBell final : public Bell {
+ public:
+  ~UringBell() override;
+  // On the loop's thread, before anybody rings.
+  void attach(UringRing& ring);
+
+ protected:
+  void wake() override;
+
+ private:
+  void arm_eventfd();
+  void on_eventfd(int32_t result, uint32_t flags) noexcept;
+
+  UringRing* ring_ = nullptr;
+  int ring_fd_     = -1;
+  int eventfd_     = -1;
+  uint64_t value_  = 0;
+  Op<UringBell, &UringBell::on_eventfd> read_{*this};
+};
+
+// IPv4 in host order; IPv6: 127.0.0.1 for ::1, the mapped address, or a hash of the /64.
+uint32_t address_of(const sockaddr_storage& address);
+
+}  // namespace ringtalk::engine

@@ -1,0 +1,81 @@
+// Worker: the actor that may block. Shards hand it jobs; it runs them and hands them back.
+//
+// Thread rule  submit() on shard `from`, one thread per shard; run_some() on the worker's thread (or
+//              the simulator's); collect() on shard `from`, which runs Job::done() there.
+// Order        Jobs of one shard run, and come back, in the order submitted.
+// Bound        jobs_max per shard, waiting and finished together: a shard that has so many out gets
+//              Errc::full, so the way back always has room and a worker never waits for a shard.
+// Batches      run_some() takes all that waits (up to a bound) and brackets it with begin() and
+//              commit(): a SQLite worker makes one transaction of them. Results go back only after
+//              commit(); when it fails each job's failed() is called instead of leaving it done.
+// Why          run_some() is a plain call, so the simulator runs the same workers without threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/bell.h"
+#include "engine/spsc_queue.h"
+
+namespace ringtalk::engine {
+
+class Job {
+ public:
+  virtual ~Job()                      = default;
+  virtual void run()                  = 0;  // worker thread; may block
+  virtual void failed(Error) {}             // worker thread: the batch did not commit
+  virtual void done()                 = 0;  // shard thread
+};
+
+class Worker {
+ public:
+  static constexpr uint32_t kBatchJobsMax = 256;
+
+  Worker(uint32_t shards, uint32_t jobs_max);
+  virtual ~Worker();
+  Worker(const Worker&)            = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Whom to wake when shard `shard`'s jobs come back. Before the first submit().
+  void set_bell(uint32_t shard, Bell* bell) { lanes_[shard]->bell = bell; }
+
+  // Errc::full leaves `job` with the caller.
+  Result<void> submit(uint32_t from, std::unique_ptr<Job>& job);
+  // Runs done() of finished jobs of shard `from`; returns how many.
+  uint32_t collect(uint32_t from);
+  // Shard: collect() would find something. To be asked before the loop sleeps.
+  bool has_finished(uint32_t from) const { return !lanes_[from]->finished.empty(); }
+
+  // One batch: returns the number of jobs run (0: nothing waits).
+  uint32_t run_some();
+
+  // A thread that calls run_some() until stop(), which runs what still waits and joins.
+  void start(const char* thread_name);
+  void stop();
+
+ protected:
+  virtual void begin() {}
+  virtual Result<void> commit() { return {}; }
+
+ private:
+  struct Lane {
+    explicit Lane(uint32_t jobs) : waiting(jobs), finished(jobs) {}
+    SpscQueue<Job*> waiting;
+    SpscQueue<Job*> finished;
+    uint32_t out = 0;  // shard: submitted and not yet collected
+    Bell* bell   = nullptr;
+  };
+
+  void loop();
+
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::atomic<uint32_t> signal_{0};  // raised by submit(); the worker waits on it
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace ringtalk::engine
