@@ -1,0 +1,109 @@
+// Relational: the slow, relational state of an embedded deployment, in SQLite: users and the
+// conversation list. (Messages, heads and cursors are in the log, never here.)
+//
+// Thread rule  The shard calls on shard `shard`, whose callbacks run in collect(shard); SQL on the
+//              worker's thread (run_some() in a simulator); blocking calls before start().
+// Bound        jobs_max calls per shard; beyond it Errc::full and the callback is never called.
+// Durability   A callback with a value runs after COMMIT with synchronous=FULL.
+// Errors       A call that fails (a name taken) fails alone: its statements are rolled back to a
+//              savepoint. If the transaction breaks, or its COMMIT fails, every call of the batch
+//              gets the error and nothing of the batch is stored. refused: the disk is full or a
+//              rule of the schema was broken; timeout: another process holds the file. Each batch
+//              starts afresh, so service resumes when the cause is gone.
+// File         <data>/ringtalk.db, mode 0600, WAL; schema version in user_version. A newer version,
+//              or a database of somebody else, is refused untouched: Errc::unsupported.
+// Kill-points  sqlite_before_commit, sqlite_after_commit.
+//
+//   user     one row per person; name is unique among those who have not left (status 3)
+//   session  the conversation list: (user, kind, peer); kind 1 a user, 2 a group
+//   meta     key, value
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/worker.h"
+#include "store/embedded/sqlite.h"
+#include "store/store.h"
+
+namespace ringtalk::store {
+
+class Relational final : public engine::Worker {
+ public:
+  static constexpr int64_t kSchemaVersion = 1;
+  static constexpr size_t kUsersPerStampMax =
+      500;  // one answer to a client must hold a stamp's users
+  static constexpr size_t kUsersPerCallMax = 100'000;  // one transaction; more is Errc::too_large
+  static constexpr uint32_t kListMax       = 20'000;   // a longer list is cut to it
+
+  struct Options {
+    std::string path;      // of ringtalk.db
+    std::string vfs_name;  // empty: SQLite's own; another one is opened exclusively
+    uint32_t shards   = 1;
+    uint32_t jobs_max = 1024;  // per shard
+    int busy_ms       = 2000;
+  };
+
+  // `clock` (wall time) must outlive the object.
+  static Result<std::unique_ptr<Relational>> open(const Options& options, engine::Clock& clock);
+  ~Relational() override;
+
+  // Blocking, at start.
+  Result<std::vector<UserState>> load_user_states();
+
+  // As in store.h.
+  Result<void> find_account(uint32_t shard, std::string_view name, Callback<Account> done);
+  Result<void> find_user(uint32_t shard, UserId id, Callback<User> done);
+  Result<void> add_users(uint32_t shard, std::vector<NewUser> users,
+                         Callback<std::vector<User>> done);
+  Result<void> list_users(uint32_t shard, UserId after, uint32_t limit,
+                          Callback<std::vector<User>> done);
+  Result<void> upgrade_password(uint32_t shard, UserId id, std::string argon2id,
+                                Callback<void> done);
+  // Users only; Errc::unsupported for a group (its list follows from its members).
+  Result<void> open_conversation(uint32_t shard, ConversationId conversation, uint32_t time,
+                                 Callback<void> done);
+
+ private:
+  template <class T, bool kWrites, class Work>
+  class Call;
+
+  Relational(const Options& options, engine::Clock& clock);
+  Result<void> open_file(const Options& options);
+  Result<void> prepare();
+
+  template <class T, bool kWrites, class Work>
+  Result<void> call(uint32_t shard, Work work, Callback<T> done);
+
+  void begin() override;
+  Result<void> commit() override;
+  Result<void> open_job();
+  template <class T>
+  Result<T> close_job(Result<T> result);
+  void undo_job(Error error);
+
+  Result<Account> select_account(std::string_view name);
+  Result<User> select_user(UserId id);
+  Result<std::vector<User>> select_users(UserId after, uint32_t limit);
+  Result<std::vector<User>> insert_users(const std::vector<NewUser>& users);
+  Result<void> insert_user(User& user, std::string_view password);
+  Result<uint64_t> next_stamp(uint32_t now);
+  Result<void> replace_password(UserId id, std::string_view argon2id);
+  Result<void> show_session(UserId user, UserId peer, uint32_t time);
+
+  engine::Clock& clock_;
+  Sqlite db_;  // before its statements: they go first
+  Statement begin_, commit_, rollback_, savepoint_, release_, undo_;
+  Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, upgrade_password_,
+      show_session_;
+
+  // State of the batch that runs.
+  std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not
+  std::optional<Error> broken_;     // SQLite gave up the transaction: everything fails
+};
+
+}  // namespace ringtalk::store

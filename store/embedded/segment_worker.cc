@@ -1,0 +1,120 @@
+#include "store/embedded/segment_worker.h"
+
+#include <algorithm>
+
+#include "engine/base/assert.h"
+#include "engine/killpoint.h"
+
+namespace ringtalk::store {
+namespace {
+constexpr uint64_t kFillBytes = kMiB;  // zeros written at once
+}
+
+uint32_t wall_seconds(engine::Clock& clock) { return static_cast<uint32_t>(clock.wall_ns() / kNsPerS); }
+
+SegmentWorker::SegmentWorker(engine::Disk& disk, engine::Clock& clock, const Settings& settings)
+    : Worker(settings.shards, kJobsMax),
+      disk_(disk),
+      clock_(clock),
+      settings_(settings),
+      salt_(salt_sum(settings.salt)),
+      next_number_(settings.next_number) {
+  RT_ASSERT(settings.segment_bytes >= kSegmentBytesMin);
+  RT_ASSERT(settings.segment_bytes <= kSegmentBytesMax);
+}
+
+void SegmentWorker::add_open(uint32_t number) {
+  open_.insert(std::ranges::upper_bound(open_, number), number);
+}
+
+Result<Segment> SegmentWorker::create(uint32_t shard) {
+  const uint32_t number  = next_number_;
+  const std::string path = segment_path(number);
+  auto fd                = disk_.open(path, engine::Disk::Open::create_new);
+  if (!fd) return std::unexpected(fd.error());
+  RT_KILLPOINT("segment_after_create");
+  auto filled = fill(*fd, number, shard);
+  if (filled) filled = disk_.sync_directory("log");
+  if (!filled) {
+    disk_.close(*fd);
+    (void)disk_.remove(path);
+    return std::unexpected(filled.error());
+  }
+  RT_KILLPOINT("segment_after_sync");
+  ++next_number_;
+  add_open(number);
+  return Segment{number, *fd};
+}
+
+Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
+  if (auto done = disk_.allocate(fd, settings_.segment_bytes); !done) return done;
+  std::vector<std::byte> bytes(std::min(kFillBytes, settings_.segment_bytes));
+  encode_segment_header(bytes.data(), {.segment       = number,
+                                       .shard         = shard,
+                                       .shards        = settings_.shards,
+                                       .created       = wall_seconds(clock_),
+                                       .segment_bytes = settings_.segment_bytes,
+                                       .salt          = settings_.salt});
+  for (uint64_t at = 0; at < settings_.segment_bytes; at += bytes.size()) {
+    const uint64_t count = std::min<uint64_t>(bytes.size(), settings_.segment_bytes - at);
+    if (auto done = disk_.write(fd, Bytes(bytes).first(count), at); !done) return done;
+    if (at == 0) std::fill_n(bytes.begin(), kSegmentHeaderBytes, std::byte{0});
+  }
+  RT_KILLPOINT("segment_after_fill");
+  return disk_.sync(fd);
+}
+
+Result<void> SegmentWorker::seal(uint32_t number, Scan* scan) {
+  auto fd = disk_.open(segment_path(number), engine::Disk::Open::read_write);
+  if (!fd) return std::unexpected(fd.error());
+  auto footer = rebuild_footer(disk_, *fd, number, salt_, wall_seconds(clock_), scan);
+  Result<void> done;
+  if (!footer) {
+    done = std::unexpected(footer.error());
+  } else if (footer->records == 0 && scan->damages.empty()) {
+    done = disk_.remove(segment_path(number));
+  } else {
+    done = write_footer(disk_, *fd, *footer, salt_);
+    if (done) sealed_.push_back({number, footer->bytes()});
+  }
+  disk_.close(*fd);
+  if (done) std::erase(open_, number);
+  return done;
+}
+
+Result<void> SegmentWorker::seal_all() {
+  Result<void> done;
+  for (const uint32_t number : std::vector<uint32_t>(open_)) {
+    Scan scan;
+    if (auto sealed = seal(number, &scan); !sealed) done = sealed;
+  }
+  if (done) done = merge_if_due();
+  return done;
+}
+
+Result<void> SegmentWorker::merge_if_due() {
+  uint64_t footer_bytes = 0;
+  for (const Sealed& sealed : sealed_) footer_bytes += sealed.footer_bytes;
+  const bool heavy = footer_bytes > std::max(kMergeFooterBytes, snapshot_.bytes / 4);
+  if (sealed_.size() < kMergeSegments && !heavy) return {};
+
+  Covered covered = snapshot_.covered;
+  std::vector<Footer> footers;
+  for (const Sealed& sealed : sealed_) {
+    auto fd = disk_.open(segment_path(sealed.number), engine::Disk::Open::read);
+    if (!fd) return std::unexpected(fd.error());
+    auto footer = load_footer(disk_, *fd, sealed.number, salt_);
+    disk_.close(*fd);
+    if (!footer) return std::unexpected(footer.error());
+    footers.push_back(std::move(*footer));
+    covered.add(sealed.number);
+  }
+  covered.settle(open_, next_number_ - 1);
+  auto merged = merge_snapshot(disk_, settings_.salt, covered, std::move(footers), wall_seconds(clock_));
+  if (!merged) return std::unexpected(merged.error());
+  snapshot_ = *merged;
+  sealed_.clear();
+  return {};
+}
+
+}  // namespace ringtalk::store

@@ -1,0 +1,162 @@
+#include "store/embedded/sqlite.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "engine/base/assert.h"
+#include "engine/log.h"
+
+namespace ringtalk::store {
+
+namespace {
+
+// SQLite would create the file with the mode that umask leaves; its -wal and -shm copy this one.
+Result<void> create_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return fail_os(errno);
+  ::close(fd);
+  return {};
+}
+
+}  // namespace
+
+Sqlite::~Sqlite() {
+  const int code = sqlite3_close(db_);
+  RT_ASSERT(code == SQLITE_OK);  // else a statement outlived its database
+}
+
+Result<void> Sqlite::open(const Options& options) {
+  RT_ASSERT(db_ == nullptr);
+  options_ = options;
+  if (options.vfs_name.empty()) {
+    if (auto created = create_private(options.path); !created) return created;
+  }
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                    SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
+  const int code = sqlite3_open_v2(options.path.c_str(), &db_, flags,
+                                   options.vfs_name.empty() ? nullptr : options.vfs_name.c_str());
+  if (code != SQLITE_OK) return std::unexpected(error_of(code));
+  sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, kValueBytesMax);
+  sqlite3_busy_timeout(db_, options.busy_ms);
+  // Closing must not write either, until the file is known to be ours.
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+  return execute(options.exclusive ? "PRAGMA trusted_schema=OFF; PRAGMA locking_mode=EXCLUSIVE"
+                                   : "PRAGMA trusted_schema=OFF");
+}
+
+Result<void> Sqlite::tune() {
+  Statement journal;
+  if (auto ok = journal.prepare(*this, "PRAGMA journal_mode=WAL"); !ok) return ok;
+  {
+    Query query(journal);
+    auto row = query.step();
+    if (!row) return std::unexpected(row.error());
+    if (!*row || query.text(0) != "wal") return fail(Errc::unsupported);
+    // The answer comes before the commit that makes it true; without WAL, FULL would not be durable
+    // (a journal's removal is not synced).
+    if (auto end = query.run(); !end) return end;
+  }
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  return execute(
+      "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;"
+      "PRAGMA journal_size_limit=16777216");
+}
+
+Result<void> Sqlite::execute(const char* sql) {
+  const int code = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return std::unexpected(error_of(code));
+  return {};
+}
+
+Result<int64_t> Sqlite::number(const char* sql) {
+  Statement statement;
+  if (auto ok = statement.prepare(*this, sql); !ok) return std::unexpected(ok.error());
+  Query query(statement);
+  auto row = query.step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return fail(Errc::not_found);
+  return query.integer(0);
+}
+
+// Source: sqlite.org/rescode.html. sqlite3_system_errno() is 0 when no system call failed.
+Error Sqlite::error_of(int code) const {
+  if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY)
+    return {Errc::exists};
+  if ((code & 0xff) == SQLITE_CONSTRAINT) return {Errc::refused};
+  if ((code & 0xff) == SQLITE_TOOBIG) return {Errc::too_large};
+  engine::log::warn(
+      "sqlite_error",
+      {{"code", code}, {"text", sqlite3_errstr(code)}, {"detail", db_ ? sqlite3_errmsg(db_) : ""}});
+  switch (code & 0xff) {
+    case SQLITE_FULL: return {Errc::refused};
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return {Errc::timeout};
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return {Errc::corrupt};
+    case SQLITE_NOMEM: return Error::from_errno(ENOMEM);
+    case SQLITE_READONLY: return Error::from_errno(EROFS);
+    default: break;
+  }
+  const int os = db_ ? sqlite3_system_errno(db_) : 0;
+  if (os == ENOSPC || os == EDQUOT) return {Errc::refused};
+  return Error::from_errno(os != 0 ? os : EIO);
+}
+
+Result<void> Statement::prepare(Sqlite& db, std::string_view sql) {
+  RT_ASSERT(statement_ == nullptr);
+  db_            = &db;
+  const int code = sqlite3_prepare_v3(db.raw(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+  if (code != SQLITE_OK) return std::unexpected(db.error_of(code));
+  return {};
+}
+
+Query::~Query() {
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+Query& Query::bind(int index, int64_t value) {
+  const int code = sqlite3_bind_int64(statement_, index, value);
+  if (code != SQLITE_OK) failed_ = code;
+  return *this;
+}
+
+// A null pointer would bind NULL; an empty text is one.
+Query& Query::bind(int index, std::string_view text) {
+  const int code = sqlite3_bind_text64(statement_, index, text.empty() ? "" : text.data(),
+                                       text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  if (code != SQLITE_OK) failed_ = code;
+  return *this;
+}
+
+Result<bool> Query::step() {
+  const int code = failed_ != SQLITE_OK ? failed_ : sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return std::unexpected(db_.error_of(code));
+}
+
+Result<void> Query::run() {
+  auto row = step();
+  if (!row) return std::unexpected(row.error());
+  return {};
+}
+
+void Query::reset() { sqlite3_reset(statement_); }
+
+std::string Query::text(int column) const {
+  const auto* bytes = sqlite3_column_text(statement_, column);  // before the size: it may convert
+  const int count   = sqlite3_column_bytes(statement_, column);
+  return bytes ? std::string(reinterpret_cast<const char*>(bytes), static_cast<size_t>(count))
+               : std::string();
+}
+
+}  // namespace ringtalk::store

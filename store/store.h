@@ -1,0 +1,177 @@
+// Store: what a shard remembers, as one asynchronous interface with several drivers.
+//
+// Thread rule  One Store per shard; every call and every callback on that shard's thread, callbacks
+//              never inside the call that asked for them.
+// Durability   on_appended() with Errc::ok runs only after the message is durable: written and
+//              synced (embedded), committed (MySQL). The id it names was decided by that very write.
+// Ids          1…N per conversation, no gap, no repeat, for ever. Results of one conversation come
+//              in id order.
+// Refusal      A refused append was not stored and never will be. An append not durable at its
+//              deadline is refused if its write has not begun; afterwards its result is awaited.
+// Bound        append() and the relational calls answer Errc::full when their queue is full: the
+//              caller keeps its request (unread in the socket) and tries again.
+// Errors       After on_failed() nothing is acknowledged any more; the process ends (a retried fsync
+//              lies). A full disk is not a failure: appends answer Errc::refused until space is back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/base/result.h"
+#include "proto/ids.h"
+
+namespace ringtalk::store {
+
+// --- messages --------------------------------------------------------------------------------------
+
+struct Append {
+  ConversationId conversation;
+  UserId author{};
+  uint8_t type         = 0;  // MsgType as on the wire
+  Bytes body;                // copied before append() returns
+  uint64_t repeat_key  = 0;  // fingerprint of (author, seq, target, type, body); kept 60 s
+  uint64_t client_key  = 0;  // fingerprint of (author, client_msg_id), 0 = none; kept 24 h
+  uint64_t full_key    = 0;  // fingerprint of (client_key, target, type, body), 0 without client_key
+  uint64_t deadline_ns = 0;  // monotonic
+  uint64_t cookie      = 0;  // comes back with the result
+};
+
+struct Appended {
+  uint64_t cookie = 0;
+  Error error;               // ok, or refused / timeout / os: then nothing below but conversation counts
+  ConversationId conversation;
+  UserId author{};
+  uint32_t msg_id = 0;
+  uint32_t time   = 0;       // seconds, never below that of the message before
+  uint8_t type    = 0;
+  Bytes body;                // valid during the call
+};
+
+struct Message {
+  uint32_t msg_id = 0;
+  UserId author{};
+  uint32_t time        = 0;
+  uint8_t type         = 0;
+  uint32_t small_count = 0;  // messages of the smaller id among 1…msg_id (1:1)
+  uint32_t hidden      = 0;  // hidden messages among 1…msg_id
+  Bytes body;                // valid during the call
+};
+
+struct Head {
+  uint32_t newest      = 0;  // newest durable id, 0: none
+  uint32_t time        = 0;
+  uint32_t small_count = 0;
+  uint32_t hidden      = 0;
+};
+
+struct PageRequest {
+  ConversationId conversation;
+  uint32_t from       = 0;  // newest id wanted, inclusive; 0 = the newest
+  uint32_t count      = 0;  // at most
+  uint32_t bytes_max  = 0;  // sum of bodies; at least one message is delivered if there is any
+  uint64_t cookie     = 0;
+};
+
+// A send remembered for repeat protection, found again after a restart.
+struct Repeat {
+  UserId author{};
+  uint64_t repeat_key = 0;
+  uint64_t client_key = 0;
+  uint64_t full_key   = 0;  // fingerprint of (client_key, target, type, body), 0 without client_key
+  uint32_t msg_id     = 0;
+  uint32_t time       = 0;
+};
+
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void on_appended(const Appended& result) = 0;
+  // Newest first. error: ok (perhaps empty), corrupt (messages before the damage are delivered), os.
+  virtual void on_page(uint64_t cookie, Error error, std::span<const Message> page) = 0;
+  virtual void on_failed(Error error) = 0;
+};
+
+// --- users and conversations (relational) ---------------------------------------------------------
+
+struct User {
+  UserId id{};
+  std::string name, nick, domain, phone, email, avatar, signature;
+  uint32_t department = 0;
+  uint8_t sex         = 0;
+  uint8_t status      = 0;  // 0 active … 3 left
+  uint32_t created    = 0;
+  uint64_t stamp      = 0;  // sync stamp, see spec of 0x0208: max(now, newest stamp + 1) at each change
+};
+
+struct Account {
+  User user;
+  std::string password;         // argon2id text of md5hex(plain); empty: none
+  std::string legacy_password;  // md5hex(md5hex(plain) + salt); empty: none
+  std::string legacy_salt;
+  uint32_t epoch = 0;           // rises with every password change and disabling
+};
+
+struct NewUser {
+  std::string name, nick;
+  std::string password;  // argon2id text, or empty
+  uint32_t department = 0;
+};
+
+struct UserState {
+  UserId id{};
+  uint8_t status = 0;
+};
+
+template <class T>
+using Callback = std::move_only_function<void(Result<T>)>;
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Messages. Errc::full: later; refused: disk full; closed: after on_failed() or close().
+  virtual Result<void> append(const Append& message)        = 0;
+  // A page sees every message appended before it. Errc::full: too many reads at once.
+  virtual Result<void> read_page(const PageRequest& request) = 0;
+  // Durable state only. {0} for a conversation nobody wrote in.
+  virtual Head head(ConversationId conversation) const = 0;
+  // Read position: max(old, msg_id); durable within one second. The caller clamps to the newest id.
+  virtual void set_cursor(UserId user, ConversationId conversation, uint32_t msg_id) = 0;
+  virtual uint32_t cursor(UserId user, ConversationId conversation) const            = 0;
+
+  // Once per turn of the loop: starts a commit if something waits and none is in flight.
+  virtual void on_turn(uint64_t now_ns) = 0;
+  // About every 100 ms: deadlines, cursors.
+  virtual void on_tick(uint64_t now_ns) = 0;
+  // Results of workers wait to be taken by on_turn(): the loop must not sleep.
+  virtual bool work_waits() const = 0;
+  // Nothing waits and nothing is in flight.
+  virtual bool idle() const = 0;
+
+  // Relational. Errc::full leaves the callback uncalled.
+  virtual Result<void> find_account(std::string_view name, Callback<Account> done) = 0;  // not_found
+  virtual Result<void> find_user(UserId id, Callback<User> done)                   = 0;  // not_found
+  // All or none; exists: a name is taken (by another row with status other than 3).
+  virtual Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) = 0;
+  virtual Result<void> list_users(UserId after, uint32_t limit,
+                                  Callback<std::vector<User>> done) = 0;
+  // The better hash of an unchanged password: the epoch stays.
+  virtual Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) = 0;
+  // Rows of both users in the conversation list; durable before the first message is acknowledged.
+  virtual Result<void> open_conversation(ConversationId conversation, uint32_t time,
+                                         Callback<void> done) = 0;
+};
+
+// Which shard owns what; pure functions of the id. The store distributes what it recovers by them.
+struct Homes {
+  uint32_t shards = 1;
+  uint32_t (*of_user)(UserId, uint32_t shards)                 = nullptr;
+  uint32_t (*of_conversation)(ConversationId, uint32_t shards) = nullptr;
+};
+
+}  // namespace ringtalk::store

@@ -1,0 +1,468 @@
+#include "store/embedded/relational.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+
+namespace ringtalk::store {
+namespace {
+
+constexpr uint64_t kNow = 1'700'000'000;  // FakeClock's wall time, seconds
+
+class RelationalTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "relational.XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    root_ = name;
+    open();
+  }
+  void TearDown() override {
+    relational_.reset();
+    std::filesystem::remove_all(root_);
+  }
+
+  std::string path() const { return root_ + "/ringtalk.db"; }
+
+  void open() {
+    relational_.reset();
+    auto opened = Relational::open(options(), clock_);
+    ASSERT_TRUE(opened) << static_cast<int>(opened.error().code);
+    relational_ = std::move(*opened);
+  }
+  Relational::Options options() const {
+    return {.path = path(), .shards = 2, .jobs_max = 64, .busy_ms = 50};
+  }
+
+  // Runs everything that waits and brings it home.
+  void settle() {
+    while (relational_->run_some() > 0) {
+    }
+    for (uint32_t shard = 0; shard < 2; ++shard)
+      while (relational_->collect(shard) > 0) {
+      }
+  }
+
+  template <class T>
+  static Callback<T> into(std::optional<Result<T>>& place) {
+    return [&place](Result<T> result) { place = std::move(result); };
+  }
+
+  Result<std::vector<User>> add(std::vector<NewUser> users) {
+    std::optional<Result<std::vector<User>>> result;
+    EXPECT_TRUE(relational_->add_users(0, std::move(users), into(result)));
+    settle();
+    return *result;
+  }
+  Result<Account> account(std::string_view name) {
+    std::optional<Result<Account>> result;
+    EXPECT_TRUE(relational_->find_account(0, name, into(result)));
+    settle();
+    return *result;
+  }
+  Result<void> converse(uint32_t a, uint32_t b, uint32_t time) {
+    std::optional<Result<void>> result;
+    EXPECT_TRUE(relational_->open_conversation(0, ConversationId::single(UserId(a), UserId(b)),
+                                               time, into(result)));
+    settle();
+    return *result;
+  }
+
+  // SQL behind the back of the actor, as an operator's shell would run it.
+  std::string sql(const std::string& text) {
+    sqlite3* db = nullptr;
+    EXPECT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
+    std::string rows;
+    char* message = nullptr;
+    sqlite3_exec(
+        db, text.c_str(),
+        [](void* out, int columns, char** values, char**) {
+          for (int i = 0; i < columns; ++i)
+            *static_cast<std::string*>(out) += std::string(values[i] ? values[i] : "-") + "|";
+          return 0;
+        },
+        &rows, &message);
+    if (message) rows += message;
+    sqlite3_free(message);
+    sqlite3_close(db);
+    return rows;
+  }
+
+  std::string file_bytes() const {
+    std::ifstream in(path(), std::ios::binary);
+    std::ostringstream bytes;
+    bytes << in.rdbuf();
+    return bytes.str();
+  }
+
+  engine::FakeClock clock_;
+  std::string root_;
+  std::unique_ptr<Relational> relational_;
+};
+
+TEST_F(RelationalTest, FileIsPrivateAndDurableByItsSettings) {
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    struct stat status{};
+    ASSERT_EQ(::stat((path() + suffix).c_str(), &status), 0) << suffix;
+    EXPECT_EQ(status.st_mode & 0777, 0600u) << suffix;
+  }
+  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|1|");
+}
+
+TEST_F(RelationalTest, AddedUsersAreFound) {
+  auto added = add({{.name = "alice", .nick = "Alice", .password = "$argon2id$a", .department = 3},
+                    {.name = "bob"}});
+  ASSERT_TRUE(added);
+  ASSERT_EQ(added->size(), 2u);
+  EXPECT_EQ(raw((*added)[0].id), 1u);
+  EXPECT_EQ(raw((*added)[1].id), 2u);
+  EXPECT_EQ((*added)[0].stamp, kNow);
+  EXPECT_EQ((*added)[1].stamp, kNow);
+  const auto alice = account("alice");
+  ASSERT_TRUE(alice);
+  EXPECT_EQ(alice->user.name, "alice");
+  EXPECT_EQ(alice->user.nick, "Alice");
+  EXPECT_EQ(alice->user.department, 3u);
+  EXPECT_EQ(alice->user.created, kNow);
+  EXPECT_EQ(alice->user.stamp, kNow);
+  EXPECT_EQ(alice->password, "$argon2id$a");
+  EXPECT_EQ(alice->epoch, 0u);
+  EXPECT_EQ(account("Alice").error().code, Errc::not_found) << "names are compared byte by byte";
+  EXPECT_EQ(account("").error().code, Errc::not_found);
+
+  std::optional<Result<User>> found, missing;
+  ASSERT_TRUE(relational_->find_user(1, UserId(2), into(found)));
+  ASSERT_TRUE(relational_->find_user(1, UserId(3), into(missing)));
+  settle();
+  EXPECT_EQ((*found)->name, "bob");
+  EXPECT_EQ(missing->error().code, Errc::not_found);
+}
+
+TEST_F(RelationalTest, CallbackRunsInCollectOfItsShard) {
+  int ran = 0;
+  ASSERT_TRUE(relational_->find_user(1, UserId(1), [&](Result<User>) { ++ran; }));
+  EXPECT_EQ(relational_->run_some(), 1u);
+  EXPECT_EQ(relational_->collect(0), 0u);
+  EXPECT_EQ(ran, 0);
+  EXPECT_EQ(relational_->collect(1), 1u);
+  EXPECT_EQ(ran, 1);
+}
+
+TEST_F(RelationalTest, AllOrNoneOfABulk) {
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  EXPECT_EQ(add({{.name = "bob"}, {.name = "alice"}, {.name = "carol"}}).error().code,
+            Errc::exists);
+  EXPECT_EQ(add({{.name = "dave"}, {.name = "dave"}}).error().code, Errc::exists);
+  EXPECT_EQ(account("bob").error().code, Errc::not_found);
+  EXPECT_EQ(account("dave").error().code, Errc::not_found);
+  EXPECT_EQ(sql("SELECT count(*) FROM user"), "1|");
+  ASSERT_TRUE(add({}));
+}
+
+TEST_F(RelationalTest, NameOfOneWhoLeftIsFree) {
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  sql("UPDATE user SET status = 3 WHERE name = 'alice'");
+  EXPECT_EQ(account("alice").error().code, Errc::not_found);
+  auto again = add({{.name = "alice"}});
+  ASSERT_TRUE(again);
+  EXPECT_EQ(raw((*again)[0].id), 2u);
+  EXPECT_EQ(raw(account("alice")->user.id), 2u);
+  sql("DELETE FROM user WHERE id = 2");
+  EXPECT_EQ(raw((*add({{.name = "eve"}}))[0].id), 3u) << "an id is never used again";
+}
+
+TEST_F(RelationalTest, StampsRiseWhateverTheClockDoes) {
+  EXPECT_EQ((*add({{.name = "a"}}))[0].stamp, kNow);
+  EXPECT_EQ((*add({{.name = "b"}}))[0].stamp, kNow + 1);
+  clock_.set_wall(5 * kNsPerS);
+  EXPECT_EQ((*add({{.name = "c"}}))[0].stamp, kNow + 2);
+  clock_.set_wall((kNow + 100) * kNsPerS);
+  EXPECT_EQ((*add({{.name = "d"}}))[0].stamp, kNow + 100);
+}
+
+// Goal: the size of a big site's import, in calls as large as they may be, and one too large.
+TEST_F(RelationalTest, HundredThousandUsersInOneCall) {
+  std::vector<NewUser> users;
+  for (size_t i = 0; i < Relational::kUsersPerCallMax; ++i)
+    users.push_back({.name = "user" + std::to_string(i)});
+  const auto added = add(users);
+  ASSERT_TRUE(added);
+  ASSERT_EQ(added->size(), users.size());
+  EXPECT_EQ(raw(added->back().id), 100'000u);
+  EXPECT_EQ(sql("SELECT max(n), count(*) FROM (SELECT count(*) n FROM user GROUP BY stamp)"),
+            "500|200|");
+  EXPECT_EQ(raw(account("user99999")->user.id), 100'000u);
+  const auto states = relational_->load_user_states();
+  ASSERT_TRUE(states);
+  EXPECT_EQ(states->size(), 100'000u);
+  EXPECT_EQ(raw(states->back().id), 100'000u);
+
+  users.push_back({.name = "one more"});
+  std::optional<Result<std::vector<User>>> result;
+  const auto refused = relational_->add_users(0, users, into(result));
+  EXPECT_EQ(refused.error().code, Errc::too_large);
+}
+
+TEST_F(RelationalTest, ListGoesByIdAndIsBounded) {
+  std::vector<NewUser> users(10);
+  for (size_t i = 0; i < users.size(); ++i)
+    users[i].name = std::string(1, static_cast<char>('a' + i));
+  ASSERT_TRUE(add(users));
+  const auto list = [&](uint32_t after, uint32_t limit) {
+    std::optional<Result<std::vector<User>>> result;
+    EXPECT_TRUE(relational_->list_users(0, UserId(after), limit, into(result)));
+    settle();
+    std::string names;
+    for (const User& user : **result) names += user.name;
+    return names;
+  };
+  EXPECT_EQ(list(0, 4), "abcd");
+  EXPECT_EQ(list(4, 4), "efgh");
+  EXPECT_EQ(list(8, 4), "ij");
+  EXPECT_EQ(list(10, 4), "");
+  EXPECT_EQ(list(0, 0), "");
+  EXPECT_EQ(list(0, ~0u), "abcdefghij");
+  EXPECT_EQ(list(~0u, ~0u), "");
+}
+
+TEST_F(RelationalTest, RowsInsertedByHandLogIn) {
+  EXPECT_EQ(
+      sql("INSERT INTO user (id, name, nick, department, status, legacy_password, legacy_salt,"
+          " password) VALUES (7, 'old', 'Old', 2, 0, '0123456789abcdef', '1234', '')"),
+      "");
+  auto found = account("old");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(raw(found->user.id), 7u);
+  EXPECT_EQ(found->legacy_password, "0123456789abcdef");
+  EXPECT_EQ(found->legacy_salt, "1234");
+  EXPECT_EQ(found->password, "");
+  EXPECT_EQ(found->user.stamp, 0u);
+
+  std::optional<Result<void>> upgraded, missing;
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(7), "$argon2id$new", into(upgraded)));
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(8), "$argon2id$new", into(missing)));
+  settle();
+  EXPECT_TRUE(*upgraded);
+  EXPECT_EQ(missing->error().code, Errc::not_found);
+  found = account("old");
+  EXPECT_EQ(found->password, "$argon2id$new");
+  EXPECT_EQ(found->legacy_password, "");
+  EXPECT_EQ(found->legacy_salt, "");
+  EXPECT_EQ(found->epoch, 0u);
+}
+
+TEST_F(RelationalTest, ConversationRowsAreMadeOrRevivedOnBothSides) {
+  ASSERT_TRUE(converse(9, 4, 100));
+  const std::string all = "SELECT user_id, type, peer_id, status, created, updated FROM session";
+  EXPECT_EQ(sql(all), "4|1|9|0|100|100|9|1|4|0|100|100|");
+  ASSERT_TRUE(converse(4, 9, 200));
+  EXPECT_EQ(sql(all), "4|1|9|0|100|100|9|1|4|0|100|100|") << "visible rows are left alone";
+  sql("UPDATE session SET status = 1 WHERE user_id = 9");
+  ASSERT_TRUE(converse(4, 9, 300));
+  EXPECT_EQ(sql(all), "4|1|9|0|100|100|9|1|4|0|100|300|");
+  ASSERT_TRUE(converse(5, 5, 400));
+  EXPECT_EQ(sql("SELECT count(*) FROM session"), "3|");
+  const auto group = relational_->open_conversation(0, ConversationId::group(GroupId(1)), 1,
+                                                    [](Result<void>) { FAIL(); });
+  EXPECT_EQ(group.error().code, Errc::unsupported);
+}
+
+TEST_F(RelationalTest, OneBadJobDoesNotPoisonItsBatch) {
+  ASSERT_TRUE(add({{.name = "taken"}}));
+  std::optional<Result<std::vector<User>>> before, bad, after;
+  std::optional<Result<Account>> seen;
+  std::optional<Result<void>> opened, missing;
+  ASSERT_TRUE(relational_->add_users(0, {{.name = "one"}}, into(before)));
+  ASSERT_TRUE(relational_->add_users(0, {{.name = "half"}, {.name = "taken"}}, into(bad)));
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(99), "x", into(missing)));
+  ASSERT_TRUE(relational_->find_account(0, "one", into(seen)));
+  ASSERT_TRUE(relational_->add_users(1, {{.name = "two"}}, into(after)));
+  ASSERT_TRUE(relational_->open_conversation(1, ConversationId::single(UserId(1), UserId(2)), 5,
+                                             into(opened)));
+  EXPECT_EQ(relational_->run_some(), 6u) << "one batch";
+  settle();
+  EXPECT_TRUE(*before);
+  EXPECT_EQ(bad->error().code, Errc::exists);
+  EXPECT_EQ(missing->error().code, Errc::not_found);
+  EXPECT_TRUE(*seen) << "a later call of the batch sees the earlier ones";
+  EXPECT_TRUE(*after);
+  EXPECT_TRUE(*opened);
+  EXPECT_EQ(sql("SELECT name FROM user ORDER BY id"), "taken|one|two|");
+}
+
+TEST_F(RelationalTest, EverythingIsThereAfterARestart) {
+  ASSERT_TRUE(add({{.name = "alice", .nick = "Alice"}, {.name = "bob"}}));
+  ASSERT_TRUE(converse(1, 2, 7));
+  sql("UPDATE user SET status = 3 WHERE id = 2");
+  open();
+  EXPECT_EQ(account("alice")->user.nick, "Alice");
+  const auto states = relational_->load_user_states();
+  ASSERT_TRUE(states);
+  ASSERT_EQ(states->size(), 2u);
+  EXPECT_EQ((*states)[0].status, 0);
+  EXPECT_EQ((*states)[1].status, 3);
+  EXPECT_EQ(sql("SELECT count(*) FROM session"), "2|");
+}
+
+TEST_F(RelationalTest, NewerSchemaIsRefusedUntouched) {
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  relational_.reset();
+  sql("PRAGMA user_version=2");
+  const std::string before = file_bytes();
+  EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
+  EXPECT_EQ(file_bytes(), before);
+  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+}
+
+TEST_F(RelationalTest, NewerSchemaInAnUncheckpointedLogIsRefusedUntouched) {
+  relational_.reset();
+  sqlite3* other = nullptr;  // stays open, so that its log is not folded into the file
+  ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "PRAGMA user_version=2", nullptr, nullptr, nullptr), SQLITE_OK);
+  const std::string before = file_bytes();
+  EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
+  EXPECT_EQ(file_bytes(), before);
+  sqlite3_close(other);
+}
+
+TEST_F(RelationalTest, ForeignFilesAreRefusedUntouched) {
+  relational_.reset();
+  std::filesystem::remove(path());
+  sql("CREATE TABLE recipes (name)");
+  const std::string before = file_bytes();
+  EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
+  EXPECT_EQ(file_bytes(), before);
+
+  std::ofstream(path(), std::ios::binary | std::ios::trunc) << std::string(8192, 'x');
+  EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::corrupt);
+  EXPECT_EQ(file_bytes(), std::string(8192, 'x'));
+
+  std::filesystem::remove(path());
+  std::filesystem::create_symlink(root_ + "/elsewhere", path());
+  EXPECT_EQ(Relational::open(options(), clock_).error().os, ELOOP);
+  EXPECT_EQ(Relational::open({.path = root_ + "/no/where.db"}, clock_).error().os, ENOENT);
+}
+
+TEST_F(RelationalTest, HostileTextIsStoredExactlyOrRefused) {
+  using namespace std::string_literals;
+  const std::string hostile[] = {
+      "'; DROP TABLE user; --",
+      "\"",
+      "`",
+      "?1",
+      "nul\0inside"s,
+      "\0"s,
+      "nul"s,
+      std::string(4096, 'n'),
+      "\xff\xfe\x80 not utf-8",
+      "\xc0\xaf",
+      "\xed\xa0\x80",
+      "%_*[a]",
+      "ünï",
+      " lead",
+      "lead",
+      std::string(4096, '\xff'),
+      "\r\n\t\x1b[2J",
+      "NULL",
+      "1",
+      "1.0",
+      "x'00'",
+  };
+  for (const std::string& name : hostile) {
+    auto added = add({{.name = name, .nick = name, .password = name}});
+    ASSERT_TRUE(added) << name;
+    EXPECT_EQ((*added)[0].name, name);
+    const auto found = account(name);
+    ASSERT_TRUE(found) << name;
+    EXPECT_EQ(found->user.id, (*added)[0].id);
+    EXPECT_EQ(found->user.name, name);
+    EXPECT_EQ(found->user.nick, name);
+    EXPECT_EQ(found->password, name);
+    EXPECT_EQ(add({{.name = name}}).error().code, Errc::exists);
+    EXPECT_EQ(account(name + " ").error().code, Errc::not_found);
+  }
+  open();
+  for (const std::string& name : hostile) EXPECT_EQ(account(name)->user.name, name);
+  EXPECT_EQ(sql("SELECT count(*) FROM user"), std::to_string(std::size(hostile)) + "|");
+  const std::string huge(Sqlite::kValueBytesMax + 1, 'h');
+  EXPECT_EQ(add({{.name = "fine"}, {.name = huge}}).error().code, Errc::too_large);
+  EXPECT_EQ(account(huge).error().code, Errc::too_large);
+  EXPECT_EQ(account("fine").error().code, Errc::not_found);
+}
+
+TEST_F(RelationalTest, FullQueueIsAnAnswer) {
+  int ran        = 0;
+  uint32_t taken = 0;
+  while (relational_->find_user(0, UserId(1), [&](Result<User>) { ++ran; }))
+    ASSERT_LT(++taken, 1000u);
+  EXPECT_EQ(taken, 64u);
+  const auto refused =
+      relational_->add_users(0, {{.name = "x"}}, [](Result<std::vector<User>>) { FAIL(); });
+  EXPECT_EQ(refused.error().code, Errc::full);
+  EXPECT_TRUE(relational_->find_user(1, UserId(1), [&](Result<User>) { ++ran; }))
+      << "each shard its own";
+  settle();
+  EXPECT_EQ(ran, 65);
+  EXPECT_TRUE(relational_->find_user(0, UserId(1), [&](Result<User>) { ++ran; }));
+  settle();
+  EXPECT_EQ(ran, 66);
+  EXPECT_EQ(account("x").error().code, Errc::not_found);
+}
+
+// Another process holds the write lock: writers fail in bounded time, readers do not, and the next
+// batch works again.
+TEST_F(RelationalTest, LockedFileFailsWritersOnly) {
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  std::optional<Result<std::vector<User>>> added[20];
+  for (auto& result : added)
+    ASSERT_TRUE(relational_->add_users(0, {{.name = "bob"}}, into(result)));
+  std::optional<Result<Account>> read;
+  ASSERT_TRUE(relational_->find_account(0, "alice", into(read)));
+  engine::RealClock clock;
+  const uint64_t start = clock.now_ns();
+  settle();
+  EXPECT_LT(clock.now_ns() - start, 1 * kNsPerS) << "the lock is waited for once per batch";
+  for (auto& result : added) EXPECT_EQ(result->error().code, Errc::timeout);
+  EXPECT_TRUE(*read);
+  sqlite3_exec(other, "ROLLBACK", nullptr, nullptr, nullptr);
+  sqlite3_close(other);
+  EXPECT_TRUE(add({{.name = "bob"}}));
+}
+
+TEST_F(RelationalTest, WorksOnItsOwnThreadForTwoShards) {
+  relational_->start("sqlite");
+  std::atomic<int> added = 0, taken = 0;
+  const auto shard = [&](uint32_t number) {
+    for (int i = 0; i < 200;) {
+      const std::string name = "user" + std::to_string(i);  // both try every name
+      if (relational_->add_users(number, {{.name = name}}, [&](Result<std::vector<User>> result) {
+            result ? ++added : ++taken;
+          }))
+        ++i;
+      relational_->collect(number);
+    }
+    while (added + taken < 400) {
+      relational_->collect(number);
+      std::this_thread::yield();
+    }
+  };
+  {
+    std::jthread one(shard, 0), two(shard, 1);
+  }
+  EXPECT_EQ(added, 200);
+  EXPECT_EQ(taken, 200);
+  relational_->stop();
+  EXPECT_EQ(relational_->load_user_states()->size(), 200u);
+}
+
+}  // namespace
+}  // namespace ringtalk::store
