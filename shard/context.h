@@ -1,0 +1,65 @@
+// Context: what the areas of a shard (login, messages, history) share.
+#pragma once
+
+#include <vector>
+
+#include "engine/loop.h"
+#include "engine/mailbox.h"
+#include "engine/metrics.h"
+#include "shard/delivery_watch.h"
+#include "shard/directory.h"
+#include "shard/event.h"
+#include "shard/limits.h"
+#include "shard/repeat_window.h"
+#include "shard/session_table.h"
+#include "shard/users.h"
+#include "store/store.h"
+
+namespace ringtalk::shard {
+
+using Mailbox = engine::Mailbox<Event>;
+using engine::Counter;
+
+// The gateway's part that a shard needs: a connection for a descriptor that arrived from elsewhere.
+class Doors {
+ public:
+  virtual ~Doors()                                                = default;
+  virtual Session& adopt(engine::Slot slot, uint32_t address)     = 0;
+};
+
+struct Context {
+  const uint32_t self;
+  const uint32_t shards;
+  engine::Loop& loop;
+  engine::Metrics& metrics;
+  Mailbox& mailbox;
+  store::Store& store;
+  const Limits& limits;
+  Doors* doors = nullptr;
+
+  SessionTable sessions;
+  Users users;
+  Directory directory;
+  RepeatWindow repeats;         // stock clients' retries, 60 s
+  RepeatWindow client_repeats;  // client_msg_id, 24 h
+  DeliveryWatch watch;
+  std::vector<SessionKey> stalled;  // found a lane or the store full; offered again next turn
+
+  uint32_t now_s() const { return loop.wall_s(); }
+  uint32_t home_of(UserId user) const { return home(user, shards); }
+  uint32_t home_of(ConversationId conversation) const { return home(conversation, shards); }
+
+  Taken stall(Session& session) {
+    stalled.push_back(session.key);
+    return Taken::waits;
+  }
+};
+
+// An answer to a session's own request: it does not count against the limit of its pushes.
+inline void answer(Session& session, const engine::PayloadRef& frame) {
+  if (session.queued_bytes() == 0) session.answer_bytes = 0;
+  session.answer_bytes += static_cast<uint32_t>(frame.bytes().size());
+  session.push(frame);
+}
+
+}  // namespace ringtalk::shard

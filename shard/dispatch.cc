@@ -1,0 +1,163 @@
+#include "shard/dispatch.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "proto/login.pb.h"
+#include "proto/message.pb.h"
+#include "proto/message_view.h"
+#include "proto/parse.h"
+#include "shard/frames.h"
+#include "shard/history.h"
+#include "shard/login.h"
+#include "shard/message.h"
+
+namespace ringtalk::shard {
+namespace {
+
+using proto::CommandId;
+using proto::Split;
+
+constexpr uint8_t bit(SessionState state) { return 1u << static_cast<uint8_t>(state); }
+constexpr uint8_t kStranger = bit(SessionState::accepted);
+constexpr uint8_t kOpen     = bit(SessionState::open);
+constexpr uint8_t kKicked   = bit(SessionState::kicked);
+// Sends have a pace of their own, per user; a busy group makes hundreds of confirmations a second.
+constexpr bool kPaced = true;
+constexpr bool kFree  = false;
+
+}  // namespace
+
+// Sorted by command; every handler acts for the session's own user, whatever id the body claims.
+constexpr Dispatch::Row Dispatch::kRows[] = {
+    {CommandId::msg_serv_request, kStranger, kPaced, &Dispatch::server_address},
+    {CommandId::login_request, kStranger | kOpen, kPaced, &Dispatch::login_request},
+    {CommandId::logout_request, kOpen | kKicked, kPaced, &Dispatch::logout},
+    {CommandId::kick_pc_client_request, kOpen, kPaced, &Dispatch::kick_pc},
+    {CommandId::msg_data, kOpen, kFree, &Dispatch::message},
+    {CommandId::msg_data_ack, kOpen, kFree, &Dispatch::message_ack},
+    {CommandId::msg_data_read_ack, kOpen, kFree, &Dispatch::read_ack},
+    {CommandId::client_time_request, kOpen, kPaced, &Dispatch::server_time},
+    {CommandId::get_msg_list_request, kOpen, kPaced, &Dispatch::message_list},
+    {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, &Dispatch::heartbeat},
+};
+
+const Dispatch::Row* Dispatch::row_of(CommandId command) {
+  static_assert(std::ranges::is_sorted(kRows, {}, &Row::command));
+  const auto at = std::ranges::lower_bound(kRows, command, {}, &Row::command);
+  return at != std::end(kRows) && at->command == command ? &*at : nullptr;
+}
+
+Taken Dispatch::take(Session& session, const Split& frame) {
+  switch (session.state) {
+    case SessionState::checking:
+    case SessionState::moving: return Taken::waits;
+    case SessionState::leaving: return Taken::closes;
+    default: break;
+  }
+  if (session.busy) return Taken::waits;
+  const CommandId command = frame.header.id();
+  const Row* row          = row_of(command);
+  if (session.is_open() && (!row || row->paced)) {
+    const Limits& limits = context_.limits;
+    const uint64_t until = session.requests.wait_until(
+        context_.loop.now_ns(), limits.requests_per_second, limits.requests_burst);
+    if (until > 0) {
+      session.wake_at(until);
+      return Taken::waits;
+    }
+    session.requests.take(context_.loop.now_ns(), limits.requests_per_second);
+  }
+  if (row && row->states & bit(session.state)) return (this->*row->handle)(session, frame);
+  return foreign(session, command);
+}
+
+Taken Dispatch::foreign(Session& session, CommandId command) {
+  if (session.state == SessionState::kicked) return Taken::taken;
+  const bool internal = proto::direction(command) == proto::Direction::internal;
+  if (session.state == SessionState::accepted || internal) {
+    context_.metrics.add(internal ? Counter::frames_internal : Counter::frames_before_login);
+    context_.metrics.add(Counter::close_malformed);
+    session.abort();
+    return Taken::closes;
+  }
+  context_.metrics.add(Counter::frames_unknown);
+  return Taken::taken;
+}
+
+Taken Dispatch::server_address(Session& session, const Split& frame) {
+  IM::Login::IMMsgServRsp response;
+  response.set_result_code(IM::BaseDefine::REFUSE_REASON_NONE);
+  response.set_prior_ip(context_.limits.public_host);
+  response.set_backip_ip(context_.limits.public_host);
+  response.set_port(context_.limits.public_port);
+  answer(session, frame_of(CommandId::msg_serv_response, frame.header.sequence, response));
+  session.finish();
+  return Taken::closes;
+}
+
+Taken Dispatch::login_request(Session& session, const Split& frame) {
+  if (session.is_open()) return Taken::taken;  // a second login is ignored, however often
+  return login_.ask(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::logout(Session& session, const Split& frame) {
+  IM::Login::IMLogoutRsp response;
+  response.set_result_code(0);
+  answer(session, frame_of(CommandId::logout_response, frame.header.sequence, response));
+  context_.metrics.add(Counter::close_logout);
+  session.finish();
+  return Taken::closes;
+}
+
+Taken Dispatch::kick_pc(Session& session, const Split& frame) {
+  IM::Login::IMKickPCClientReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
+  if (!session.is_mobile()) return Taken::taken;
+  login_.kick_class(session.user, /*mobile=*/false, IM::BaseDefine::KICK_REASON_MOBILE_KICK, nullptr);
+  IM::Login::IMKickPCClientRsp response;
+  response.set_user_id(raw(session.user));
+  response.set_result_code(0);
+  answer(session, frame_of(CommandId::kick_pc_client_response, frame.header.sequence, response));
+  return Taken::taken;
+}
+
+// Byte for byte, sequence and reserved field included. A sign of life, nothing else.
+Taken Dispatch::heartbeat(Session& session, const Split& frame) {
+  if (frame.whole.size() > kHeartbeatBytesMax) return unparsable(context_, session);
+  std::ranges::copy(frame.whole, session.reserve(static_cast<uint32_t>(frame.whole.size())));
+  return Taken::taken;
+}
+
+Taken Dispatch::message(Session& session, const Split& frame) {
+  const auto view = proto::parse_message_data(frame.body);
+  if (!view) return unparsable(context_, session);
+  return messages_.send(session, frame.header.sequence, *view);
+}
+
+Taken Dispatch::message_ack(Session& session, const Split& frame) {
+  const auto ack = proto::parse_message_ack(frame.body);
+  if (!ack) return unparsable(context_, session);
+  messages_.confirm(session, *ack);
+  return Taken::taken;
+}
+
+Taken Dispatch::read_ack(Session& session, const Split& frame) {
+  const auto ack = proto::parse_read_ack(frame.body);
+  if (!ack) return unparsable(context_, session);
+  messages_.confirm(session, *ack);
+  return Taken::taken;
+}
+
+Taken Dispatch::server_time(Session& session, const Split& frame) {
+  IM::Message::IMClientTimeRsp response;
+  response.set_server_time(context_.now_s());
+  answer(session, frame_of(CommandId::client_time_response, frame.header.sequence, response));
+  return Taken::taken;
+}
+
+Taken Dispatch::message_list(Session& session, const Split& frame) {
+  return history_.ask(session, frame.header.sequence, frame.body);
+}
+
+}  // namespace ringtalk::shard

@@ -1,0 +1,62 @@
+// Dispatch: one table of commands: who may send each, and who answers.
+//
+//   state of the session        what it may send
+//   accepted                    0x0101, 0x0103, 0x0701; anything else closes
+//   checking, moving            waits until the login is decided
+//   open                        everything in the table
+//   kicked                      0x0701 is echoed, 0x0105 is answered and closes, the rest is dropped
+//   leaving                     nothing
+//
+// Unknown numbers and what only servers send are ignored and counted (a client may know more than we
+// do); what only servers tell each other closes. The service number of a frame is not looked at.
+//
+// A new command is one row here, one handler in its area, one message in proto/, one test.
+#pragma once
+
+#include "proto/frame.h"
+#include "shard/context.h"
+
+namespace ringtalk::shard {
+
+class Login;
+class Messages;
+class History;
+
+class Dispatch {
+ public:
+  Dispatch(Context& context, Login& login, Messages& messages, History& history)
+      : context_(context), login_(login), messages_(messages), history_(history) {}
+
+  // `frame` is whole. Its bytes are valid during the call only.
+  Taken take(Session& session, const proto::Split& frame);
+
+ private:
+  struct Row {
+    proto::CommandId command;
+    uint8_t states;  // bit per SessionState
+    bool paced;      // counts against the connection's requests per second
+    Taken (Dispatch::*handle)(Session&, const proto::Split&);
+  };
+  static const Row kRows[];
+  static const Row* row_of(proto::CommandId command);
+
+  Taken foreign(Session& session, proto::CommandId command);
+
+  Taken server_address(Session& session, const proto::Split& frame);
+  Taken login_request(Session& session, const proto::Split& frame);
+  Taken logout(Session& session, const proto::Split& frame);
+  Taken kick_pc(Session& session, const proto::Split& frame);
+  Taken heartbeat(Session& session, const proto::Split& frame);
+  Taken message(Session& session, const proto::Split& frame);
+  Taken message_ack(Session& session, const proto::Split& frame);
+  Taken read_ack(Session& session, const proto::Split& frame);
+  Taken server_time(Session& session, const proto::Split& frame);
+  Taken message_list(Session& session, const proto::Split& frame);
+
+  Context& context_;
+  Login& login_;
+  Messages& messages_;
+  History& history_;
+};
+
+}  // namespace ringtalk::shard

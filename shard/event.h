@@ -1,0 +1,164 @@
+// Event: everything one shard tells another, by value, at most 64 bytes.
+//
+//   ASK (needs a credit)    REPLY            MEANING
+//   login_ask               login_done       check this login request
+//   append_ask              append_done      make this message durable in your conversation
+//   page_ask                page_done        read a page of your conversation
+//   users_ask               users_done       these users exist now, or changed
+//   PUSH (needs a reserved slot)
+//   handover                                 this connection is yours now
+//   deliver                                  give this to your user's devices
+//
+// Ownership  A Payload pointer in an event is one reference, handed over with it.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "engine/base/assert.h"
+#include "engine/base/result.h"
+#include "engine/payload.h"
+#include "engine/ring.h"
+#include "proto/ids.h"
+
+namespace ringtalk::shard {
+
+// A session from outside its shard: the slot in the table, and which use of it.
+struct SessionKey {
+  uint32_t index      = ~0u;
+  uint32_t generation = 0;
+  friend bool operator==(SessionKey, SessionKey) = default;
+};
+
+enum class EventKind : uint32_t {
+  login_ask,
+  login_done,
+  handover,
+  append_ask,
+  append_done,
+  deliver,
+  page_ask,
+  page_done,
+  users_ask,
+  users_done,
+};
+
+struct LoginAsk {
+  static constexpr EventKind kKind = EventKind::login_ask;
+  SessionKey session;
+  uint32_t address;
+  uint16_t sequence;
+  engine::Payload* body;  // IMLoginReq as received
+};
+
+enum class LoginVerdict : uint8_t { accepted, refused };
+
+struct LoginDone {
+  static constexpr EventKind kKind = EventKind::login_done;
+  SessionKey session;
+  UserId user;
+  LoginVerdict verdict;
+  uint8_t client_type;
+  engine::Payload* response;  // whole frame
+};
+
+struct Handover {
+  static constexpr EventKind kKind = EventKind::handover;
+  engine::Slot slot;  // in the reader's table
+  uint32_t address;
+  UserId user;
+  uint8_t client_type;
+  engine::Payload* response;  // 0x0104, the first thing to send
+  engine::Payload* unread;    // bytes read behind the login, or null
+};
+
+// What the conversation's home needs to place a message; stands in front of the body in the payload.
+struct AppendHead {
+  ConversationId conversation;
+  UserId author;
+  uint8_t type;
+  uint64_t repeat_key;
+  uint64_t client_key;
+  uint64_t full_key;
+  uint64_t deadline_ns;
+};
+
+struct AppendAsk {
+  static constexpr EventKind kKind = EventKind::append_ask;
+  uint32_t pending;
+  engine::Payload* message;  // AppendHead, then the body
+};
+
+struct AppendDone {
+  static constexpr EventKind kKind = EventKind::append_done;
+  uint32_t pending;
+  uint32_t msg_id;
+  uint32_t time;
+  Error error;
+  engine::Payload* message;  // the one that was asked
+};
+
+struct Deliver {
+  static constexpr EventKind kKind = EventKind::deliver;
+  UserId to;
+  UserId author;
+  uint32_t msg_id;
+  engine::Payload* frame;  // 0x0301, whole
+};
+
+struct PageAsk {
+  static constexpr EventKind kKind = EventKind::page_ask;
+  SessionKey session;
+  UserId user;
+  UserId peer;
+  uint32_t from;   // as asked: it is echoed
+  uint32_t count;  // already limited
+  uint16_t sequence;
+};
+
+struct PageDone {
+  static constexpr EventKind kKind = EventKind::page_done;
+  SessionKey session;
+  engine::Payload* frame;  // 0x030a, or null: storage failed, no answer
+};
+
+struct UsersAsk {
+  static constexpr EventKind kKind = EventKind::users_ask;
+  uint32_t ticket;
+  engine::Payload* states;  // store::UserState[]
+};
+
+struct UsersDone {
+  static constexpr EventKind kKind = EventKind::users_done;
+  uint32_t ticket;
+};
+
+class Event {
+ public:
+  Event() = default;
+  template <class T>
+  static Event of(const T& body) {
+    static_assert(sizeof(T) <= sizeof body_ && alignof(T) <= 8 && std::is_trivially_copyable_v<T>);
+    Event event;
+    event.kind_ = T::kKind;
+    std::memcpy(event.body_, &body, sizeof body);
+    return event;
+  }
+
+  EventKind kind() const { return kind_; }
+  template <class T>
+  T as() const {
+    RT_ASSERT(kind_ == T::kKind);
+    T body;
+    std::memcpy(&body, body_, sizeof body);
+    return body;
+  }
+
+ private:
+  EventKind kind_{};
+  uint32_t spare_ = 0;
+  alignas(8) std::byte body_[56];
+};
+static_assert(sizeof(Event) == 64, "one cache line");
+
+}  // namespace ringtalk::shard

@@ -1,0 +1,556 @@
+#include "shard/message.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "proto/utf8.h"
+
+namespace ringtalk::shard {
+
+using engine::Payload;
+using engine::PayloadRef;
+using proto::MessageDataView;
+
+Messages::~Messages() = default;
+
+// --- author's home: checks ---------------------------------------------------------------------------
+
+bool Messages::acceptable(const Session& session, const MessageDataView& message) const {
+  const UserId to{message.to_session_id};
+  // A group that does not exist and one the author is not in look the same; there are none yet.
+  if (proto::is_group(message.type)) return false;
+  if (to == session.user || !context_.directory.reachable(to)) return false;
+  if (message.client_msg_id &&
+      (message.client_msg_id->empty() || message.client_msg_id->size() > kClientMsgIdMax ||
+       !proto::valid_utf8(*message.client_msg_id)))
+    return false;
+  const size_t bytes = message.data.size();
+  if (proto::is_audio(message.type)) return bytes >= kSoundBytesMin && bytes <= kSoundBytesMax;
+  if (bytes == 0 || bytes > kTextBytesMax) return false;
+  const auto characters = proto::count_utf8_characters(message.data);
+  return characters && *characters <= kTextCharactersMax;
+}
+
+Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequence,
+                                         const MessageDataView& message) {
+  // The author is not part of `content`: it is compared among his own sends only.
+  const uint64_t target = uint64_t{message.to_session_id} << 8 | static_cast<uint8_t>(message.type);
+  const uint64_t body   = XXH3_64bits(message.data.data(), message.data.size());
+  Checked checked{.to = UserId(message.to_session_id), .content = mix(body ^ mix(target))};
+  checked.repeat_key =
+      mix(checked.content ^ mix(uint64_t{raw(session.user)} << 16 | sequence)) | 1;
+  if (message.client_msg_id) {
+    const Bytes id     = *message.client_msg_id;
+    checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(session.user))) | 1;
+    checked.full_key   = mix(checked.client_key ^ mix(checked.content)) | 1;
+  }
+  return checked;
+}
+
+Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
+  if (!acceptable(session, message)) {
+    context_.metrics.add(Counter::sends_refused_rule);
+    return Taken::taken;
+  }
+  UserEntry* user = context_.users.find(session.user);
+  RT_ASSERT(user != nullptr);
+  const Limits& limits = context_.limits;
+  const uint64_t until = user->sends.wait_until(context_.loop.now_ns(), limits.sends_per_second,
+                                                limits.sends_burst);
+  if (until > 0) {
+    context_.metrics.add(Counter::sends_paced);
+    session.wake_at(until);
+    return Taken::waits;
+  }
+  if (session.sends_count >= kSendsInFlightMax) {
+    session.waits_for_send = true;
+    return Taken::waits;
+  }
+  const Checked checked = fingerprints(session, sequence, message);
+  Taken taken           = Taken::taken;
+  if (!repeats(session, sequence, message, checked))
+    taken = admit(session, sequence, message, checked);
+  if (taken == Taken::taken) user->sends.take(context_.loop.now_ns(), limits.sends_per_second);
+  return taken;
+}
+
+bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataView& message,
+                       const Checked& checked) {
+  const uint32_t now = context_.now_s();
+  const UserId user  = session.user;
+  auto found         = checked.client_key ? context_.client_repeats.find(checked.full_key, user, now)
+                                          : context_.repeats.find(checked.repeat_key, user, now);
+  if (found && !found->waiting) {
+    context_.metrics.add(Counter::sends_repeated);
+    acknowledge(session.key, sequence, user, checked.to, found->value);
+    return true;
+  }
+  if (found) {
+    join(found->value, session, sequence);
+    return true;
+  }
+  if (checked.client_key && context_.client_repeats.find(checked.client_key, user, now)) {
+    context_.metrics.add(Counter::sends_refused_rule);  // the same client_msg_id for something else
+    return true;
+  }
+  if (message.client_msg_id) return false;
+  for (uint32_t at = session.sends_head; at != ~0u; at = pending_[at].next)
+    if (pending_[at].content == checked.content && pending_[at].head.client_key == 0) {
+      join(at, session, sequence);
+      return true;
+    }
+  return false;
+}
+
+void Messages::join(uint32_t pending, Session& session, uint16_t sequence) {
+  context_.metrics.add(Counter::sends_repeated);
+  auto& others = joined_[pending];
+  if (others.size() >= kSendsInFlightMax) return;  // a flood of repeats: its client retries anyway
+  others.push_back({session.key, sequence});
+  pending_[pending].joined = true;
+}
+
+Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView& message,
+                      const Checked& checked) {
+  const auto conversation = ConversationId::single(session.user, checked.to);
+  const uint32_t place_at = context_.home_of(conversation);
+  const uint32_t receiver = context_.home_of(checked.to);
+  const AppendHead head{
+      .conversation = conversation,
+      .author       = session.user,
+      .type         = static_cast<uint8_t>(message.type),
+      .repeat_key   = checked.repeat_key,
+      .client_key   = checked.client_key,
+      .full_key     = checked.full_key,
+      .deadline_ns  = context_.loop.now_ns() + context_.limits.send_decision_ms * kNsPerMs,
+  };
+  if (place_at != context_.self) {
+    if (!context_.mailbox.open_request(place_at)) {
+      context_.metrics.add(Counter::lane_full);
+      return context_.stall(session);
+    }
+    const uint32_t pending = make_pending(session, sequence, head, checked);
+    context_.mailbox.push(place_at, Event::of(AppendAsk{pending, pack(head, message.data).release()}));
+    return Taken::taken;
+  }
+
+  const bool far = receiver != context_.self;
+  if (far && !context_.mailbox.reserve(receiver)) {
+    context_.metrics.add(Counter::lane_full);
+    return context_.stall(session);
+  }
+  const uint32_t pending   = make_pending(session, sequence, head, checked);
+  const uint32_t placement = make_placement(context_.self, pending, head);
+  placements_[placement].reserved = far;
+  const bool is_new = context_.store.head(conversation).newest == 0 || opening_.contains(conversation.key);
+  if (is_new || !unplaced_.empty()) {
+    placements_[placement].message = pack(head, message.data);
+    place(placement);
+    return Taken::taken;
+  }
+  const auto stored = store_now(placement, message.data);
+  if (stored) return Taken::taken;
+  if (stored.error().code != Errc::full) {
+    refuse(placement, stored.error());
+    return Taken::taken;
+  }
+  if (far) context_.mailbox.unreserve(receiver);
+  placements_[placement].reserved = false;
+  drop_placement(placement);
+  unlink_from_session(pending);
+  forget_repeat(pending_[pending]);
+  drop_pending(pending);
+  return context_.stall(session);
+}
+
+// --- pending sends -------------------------------------------------------------------------------------
+
+uint32_t Messages::make_pending(Session& session, uint16_t sequence, const AppendHead& head,
+                                const Checked& checked) {
+  if (pending_free_ == ~0u) {
+    pending_free_ = static_cast<uint32_t>(pending_.size());
+    pending_.emplace_back();
+  }
+  const uint32_t index = pending_free_;
+  Pending& pending     = pending_[index];
+  pending_free_        = pending.next;
+  ++pending_used_;
+  pending            = {.session  = session.key,
+                        .author   = session.user,
+                        .to       = checked.to,
+                        .content  = checked.content,
+                        .head     = head,
+                        .next     = session.sends_head,
+                        .sequence = sequence};
+  session.sends_head = index;
+  ++session.sends_count;
+  const uint32_t now = context_.now_s();
+  if (head.client_key) {
+    context_.client_repeats.put_waiting(head.client_key, session.user, index, now);
+    context_.client_repeats.put_waiting(head.full_key, session.user, index, now);
+  } else {
+    context_.repeats.put_waiting(head.repeat_key, session.user, index, now);
+  }
+  return index;
+}
+
+void Messages::drop_pending(uint32_t index) {
+  pending_[index].next = pending_free_;
+  pending_free_        = index;
+  --pending_used_;
+}
+
+void Messages::forget_repeat(const Pending& pending) {
+  if (pending.head.client_key) {
+    context_.client_repeats.forget(pending.head.client_key, pending.author);
+    context_.client_repeats.forget(pending.head.full_key, pending.author);
+  } else {
+    context_.repeats.forget(pending.head.repeat_key, pending.author);
+  }
+}
+
+void Messages::unlink_from_session(uint32_t index) {
+  Session* session = context_.sessions.find(pending_[index].session);
+  if (!session) return;
+  for (uint32_t* at = &session->sends_head; *at != ~0u; at = &pending_[*at].next) {
+    if (*at != index) continue;
+    *at = pending_[index].next;
+    --session->sends_count;
+    break;
+  }
+  if (session->waits_for_send) {
+    session->waits_for_send = false;
+    session->wake();
+  }
+}
+
+void Messages::on_session_gone(Session& session) {
+  session.sends_head  = ~0u;  // the sends go on; nobody waits for their acknowledgement
+  session.sends_count = 0;
+}
+
+void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t time, Bytes body) {
+  const Pending pending = pending_[index];
+  unlink_from_session(index);
+  const uint32_t now     = context_.now_s();
+  const AppendHead& head = pending.head;
+  const bool ok          = error.code == Errc::ok;
+  if (head.client_key && ok) {
+    context_.client_repeats.put_durable(head.client_key, pending.author, msg_id, now);
+    context_.client_repeats.put_durable(head.full_key, pending.author, msg_id, now);
+  } else if (ok) {
+    context_.repeats.put_durable(head.repeat_key, pending.author, msg_id, now);
+  } else {
+    forget_repeat(pending);
+  }
+  std::vector<Joined> joined;
+  if (pending.joined) {
+    if (const auto at = joined_.find(index); at != joined_.end()) {
+      joined = std::move(at->second);
+      joined_.erase(at);
+    }
+  }
+  drop_pending(index);
+  if (!ok) {
+    context_.metrics.add(Counter::sends_refused_store);
+    return;
+  }
+  context_.metrics.add(Counter::sends_acknowledged);
+  acknowledge(pending.session, pending.sequence, pending.author, pending.to, msg_id);
+  for (const Joined& other : joined)
+    acknowledge(other.session, other.sequence, pending.author, pending.to, msg_id);
+
+  // The author's other devices.
+  const UserEntry* user = context_.users.find(pending.author);
+  const Session* sender = context_.sessions.find(pending.session);
+  if (!user || !user->first || (user->first == sender && !sender->next_of_user)) return;
+  const MessageDataView view{.from_user_id  = raw(pending.author),
+                             .to_session_id = raw(pending.to),
+                             .msg_id        = msg_id,
+                             .create_time   = time,
+                             .type          = proto::MessageType(head.type),
+                             .data          = body};
+  scratch_.resize(proto::message_data_bytes(view));
+  proto::encode_message_data(scratch_, view);
+  deliver(pending.author, pending.author, msg_id, scratch_, sender);
+}
+
+void Messages::acknowledge(SessionKey key, uint16_t sequence, UserId author, UserId to,
+                           uint32_t msg_id) {
+  Session* session = context_.sessions.find(key);
+  if (!session || !session->is_open()) return;
+  const proto::MessageAck ack{raw(author), raw(to), msg_id, proto::SessionType::single};
+  const size_t bytes = proto::message_ack_bytes(ack);
+  proto::encode_message_ack({session->reserve(static_cast<uint32_t>(bytes)), bytes}, sequence, ack);
+  context_.metrics.add(Counter::frames_out);
+}
+
+// --- conversation's home ---------------------------------------------------------------------------------
+
+uint32_t Messages::make_placement(uint32_t origin, uint32_t pending, const AppendHead& head) {
+  if (placements_free_ == ~0u) {
+    placements_free_ = static_cast<uint32_t>(placements_.size());
+    placements_.emplace_back();
+  }
+  const uint32_t index = placements_free_;
+  Placement& placement = placements_[index];
+  placements_free_     = placement.next;
+  ++placements_used_;
+  placement.origin   = origin;
+  placement.pending  = pending;
+  placement.head     = head;
+  placement.reserved = false;
+  return index;
+}
+
+void Messages::drop_placement(uint32_t index) {
+  Placement& placement = placements_[index];
+  RT_ASSERT(!placement.reserved);
+  placement.message = {};
+  placement.next    = placements_free_;
+  placements_free_  = index;
+  --placements_used_;
+}
+
+PayloadRef Messages::pack(const AppendHead& head, Bytes body) {
+  Payload* payload = Payload::make(sizeof head + body.size());
+  std::memcpy(payload->data(), &head, sizeof head);
+  std::memcpy(payload->data() + sizeof head, body.data(), body.size());
+  return PayloadRef::adopt(payload);
+}
+
+Bytes Messages::body_of(const PayloadRef& message) {
+  return message.bytes().subspan(sizeof(AppendHead));
+}
+
+void Messages::on_append_ask(uint32_t from, const AppendAsk& ask) {
+  PayloadRef message = PayloadRef::adopt(ask.message);
+  AppendHead head;
+  std::memcpy(&head, message.bytes().data(), sizeof head);
+  const uint32_t placement       = make_placement(from, ask.pending, head);
+  placements_[placement].message = std::move(message);
+  place(placement);
+}
+
+void Messages::place(uint32_t index) {
+  const AppendHead& head = placements_[index].head;
+  const auto at          = opening_.find(head.conversation.key);
+  if (at != opening_.end()) {
+    at->second.waiting.push_back(index);
+  } else if (context_.store.head(head.conversation).newest > 0) {
+    store_or_queue(index);
+  } else {
+    opening_[head.conversation.key].waiting.push_back(index);
+    open_conversation(head.conversation);
+  }
+}
+
+void Messages::store_or_queue(uint32_t index) {
+  if (!unplaced_.empty()) {  // behind what came earlier
+    unplaced_.push_back(index);
+    return;
+  }
+  const auto stored = store_now(index, body_of(placements_[index].message));
+  if (stored) return;
+  if (stored.error().code != Errc::full) return refuse(index, stored.error());
+  store_has_room_ = false;
+  unplaced_.push_back(index);
+}
+
+Result<void> Messages::store_now(uint32_t index, Bytes body) {
+  const AppendHead& head = placements_[index].head;
+  return context_.store.append({.conversation = head.conversation,
+                                .author       = head.author,
+                                .type         = head.type,
+                                .body         = body,
+                                .repeat_key   = head.repeat_key,
+                                .client_key   = head.client_key,
+                                .full_key     = head.full_key,
+                                .deadline_ns  = head.deadline_ns,
+                                .cookie       = index});
+}
+
+void Messages::open_conversation(ConversationId conversation) {
+  const auto asked = context_.store.open_conversation(
+      conversation, context_.now_s(),
+      [this, conversation](Result<void> opened) { on_opened(conversation, opened); });
+  if (asked) {
+    opening_[conversation.key].asked = true;
+  } else if (asked.error().code != Errc::full) {
+    on_opened(conversation, asked);
+  }  // full: on_tick() asks again until the deadlines pass
+}
+
+void Messages::on_opened(ConversationId conversation, Result<void> opened) {
+  const auto at = opening_.find(conversation.key);
+  if (at == opening_.end()) return;
+  const std::vector<uint32_t> waiting = std::move(at->second.waiting);
+  opening_.erase(at);
+  for (const uint32_t index : waiting) {
+    if (opened) {
+      store_or_queue(index);
+    } else {
+      refuse(index, opened.error());
+    }
+  }
+}
+
+void Messages::on_turn() {
+  while (!unplaced_.empty()) {
+    const uint32_t index = unplaced_.front();
+    const auto stored    = store_now(index, body_of(placements_[index].message));
+    if (!stored && stored.error().code == Errc::full) {
+      store_has_room_ = false;
+      return;
+    }
+    unplaced_.pop_front();
+    if (!stored) refuse(index, stored.error());
+  }
+  store_has_room_ = true;
+}
+
+void Messages::on_tick() {
+  const uint64_t now = context_.loop.now_ns();
+  std::vector<uint32_t> late;
+  const auto expired = [&](uint32_t index) {
+    const bool is_late = placements_[index].head.deadline_ns <= now;
+    if (is_late) late.push_back(index);
+    return is_late;
+  };
+  std::erase_if(unplaced_, expired);
+  std::vector<uint64_t> again;
+  for (auto& [key, opening] : opening_) {
+    std::erase_if(opening.waiting, expired);
+    if (!opening.asked) again.push_back(key);
+  }
+  for (const uint32_t index : late) refuse(index, {Errc::timeout});
+  for (const uint64_t key : again) {
+    if (opening_[key].waiting.empty()) {
+      opening_.erase(key);
+    } else {
+      open_conversation({key});
+    }
+  }
+  store_has_room_ = true;
+}
+
+void Messages::on_appended(const store::Appended& result) {
+  finish_placement(static_cast<uint32_t>(result.cookie), result.error, result.msg_id, result.time,
+                   result.body);
+}
+
+void Messages::refuse(uint32_t index, Error error) { finish_placement(index, error, 0, 0, {}); }
+
+void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, uint32_t time,
+                                Bytes body) {
+  Placement& placement    = placements_[index];
+  const AppendHead head   = placement.head;
+  const uint32_t origin   = placement.origin;
+  const uint32_t pending  = placement.pending;
+  const bool reserved     = std::exchange(placement.reserved, false);
+  PayloadRef message      = std::move(placement.message);
+  drop_placement(index);
+
+  const UserId to         = head.conversation.peer_of(head.author);
+  const uint32_t receiver = context_.home_of(to);
+  if (origin == context_.self) {
+    decided(pending, error, msg_id, time, body);
+  } else {
+    context_.mailbox.reply(
+        origin, Event::of(AppendDone{pending, msg_id, time, error, message.release()}));
+  }
+  if (error.code != Errc::ok) {
+    if (reserved) context_.mailbox.unreserve(receiver);
+    return;
+  }
+  const MessageDataView view{.from_user_id  = raw(head.author),
+                             .to_session_id = raw(to),
+                             .msg_id        = msg_id,
+                             .create_time   = time,
+                             .type          = proto::MessageType(head.type),
+                             .data          = body};
+  const size_t bytes = proto::message_data_bytes(view);
+  if (!reserved) {  // the receiver lives here
+    if (!context_.users.find(to)) return;
+    scratch_.resize(bytes);
+    proto::encode_message_data(scratch_, view);
+    deliver(to, head.author, msg_id, scratch_, nullptr);
+    return;
+  }
+  Payload* frame = Payload::make(bytes);
+  proto::encode_message_data({frame->data(), bytes}, view);
+  context_.mailbox.push(receiver, Event::of(Deliver{to, head.author, msg_id, frame}));
+}
+
+void Messages::on_append_done(uint32_t from, const AppendDone& done) {
+  context_.mailbox.close_request(from);
+  const PayloadRef message = PayloadRef::adopt(done.message);
+  decided(done.pending, done.error, done.msg_id, done.time, message ? body_of(message) : Bytes{});
+}
+
+// --- receiver's home ----------------------------------------------------------------------------------------
+
+void Messages::on_deliver(const Deliver& event) {
+  const PayloadRef frame = PayloadRef::adopt(event.frame);
+  deliver(event.to, event.author, event.msg_id, frame.bytes(), nullptr);
+}
+
+void Messages::deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame,
+                       const Session* except) {
+  PayloadRef shared;
+  const uint32_t now = context_.now_s();
+  context_.users.each_session(to, [&](Session& session) {
+    if (&session == except) return;
+    push_to(session, frame, shared);
+    if (to != author)
+      context_.watch.delivered(uint64_t{session.key.index} << 32 | session.key.generation,
+                               raw(author), msg_id, now);
+  });
+}
+
+void Messages::push_to(Session& session, Bytes frame, PayloadRef& shared) {
+  const uint32_t queued = session.queued_bytes();
+  if (queued == 0) session.answer_bytes = 0;
+  const uint32_t pushes = queued > session.answer_bytes ? queued - session.answer_bytes : 0;
+  if (pushes > 0 && pushes + frame.size() > context_.limits.push_queue_bytes) {
+    context_.metrics.add(Counter::close_slow_reader);
+    session.abort();  // it fetches what it missed after it comes back
+    return;
+  }
+  context_.metrics.add(Counter::frames_out);
+  context_.metrics.add(Counter::deliveries);
+  if (frame.size() <= engine::SendQueue::kCopyBytesMax) {
+    std::memcpy(session.reserve(static_cast<uint32_t>(frame.size())), frame.data(), frame.size());
+    return;
+  }
+  if (!shared) shared = PayloadRef::adopt(Payload::copy(frame));
+  session.push(shared);
+}
+
+// The conversation is named differently by each client: its own id and the peer (Windows), 0 and the
+// peer (iOS), the author and its own id (Android). Whichever is neither its own id nor 0 counts.
+void Messages::confirm(Session& session, const proto::MessageAck& ack) {
+  if (ack.session_type != proto::SessionType::single) return;
+  const uint32_t self = raw(session.user);
+  uint32_t peer       = ack.session_id;
+  if (peer == 0 || peer == self) peer = ack.user_id;
+  if (context_.watch.confirmed(uint64_t{session.key.index} << 32 | session.key.generation, peer,
+                               ack.msg_id))
+    context_.metrics.add(Counter::delivery_acks);
+}
+
+void Messages::recover(std::span<const store::Repeat> repeats) {
+  for (const store::Repeat& repeat : repeats) {
+    if (repeat.client_key) {
+      context_.client_repeats.put_durable(repeat.client_key, repeat.author, repeat.msg_id, repeat.time);
+      if (repeat.full_key)
+        context_.client_repeats.put_durable(repeat.full_key, repeat.author, repeat.msg_id, repeat.time);
+    } else if (repeat.repeat_key) {
+      context_.repeats.put_durable(repeat.repeat_key, repeat.author, repeat.msg_id, repeat.time);
+    }
+  }
+}
+
+}  // namespace ringtalk::shard

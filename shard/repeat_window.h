@@ -1,0 +1,61 @@
+// RepeatWindow: which sends of the last while were this one already.
+//
+// Shape        Buckets of three entries, one cache line each; the key chooses the bucket. An entry is
+//              a durable send (its msg_id) or one that still waits for storage (its pending number).
+// Thread rule  The author's home shard.
+// Bound        bytes given at the start. A full bucket forgets its oldest entry; if that was younger
+//              than keep_s it counts as evicted_early() (a metric: the promise was shortened).
+// Cost         One cache line per look-up or insertion; no deletion, no sweep.
+// Why          A false match would swallow a message: 64 bits of key and the author must agree, within
+//              keep_s. At 10^6 sends a second of one author that is once in 500 years.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "proto/ids.h"
+
+namespace ringtalk::shard {
+
+class RepeatWindow {
+ public:
+  struct Found {
+    bool waiting;    // value is the number of the pending send, else the msg_id
+    uint32_t value;
+  };
+
+  RepeatWindow(uint64_t bytes_max, uint32_t keep_s);
+
+  std::optional<Found> find(uint64_t key, UserId author, uint32_t now_s) const;
+  void put_waiting(uint64_t key, UserId author, uint32_t pending, uint32_t now_s);
+  // Durable now, whether or not the waiting entry is still there.
+  void put_durable(uint64_t key, UserId author, uint32_t msg_id, uint32_t now_s);
+  // A waiting send was refused: the same send may be tried again.
+  void forget(uint64_t key, UserId author);
+
+  uint64_t bytes() const { return buckets_.size() * sizeof(Bucket); }
+  uint64_t evicted_early() const { return evicted_early_; }
+
+ private:
+  static constexpr uint32_t kWays    = 3;
+  static constexpr uint32_t kWaiting = 1u << 31;  // in time_s: seconds fit in 31 bits until 2038 + 68
+  struct alignas(64) Bucket {
+    uint64_t key[kWays]      = {};
+    uint32_t author[kWays]   = {};  // 0: free
+    uint32_t value[kWays]    = {};
+    uint32_t time_s[kWays]   = {};  // of the send; seconds since the epoch_ of this window
+  };
+  static_assert(sizeof(Bucket) == 64);
+
+  Bucket& bucket(uint64_t key) { return buckets_[key & mask_]; }
+  const Bucket& bucket(uint64_t key) const { return buckets_[key & mask_]; }
+  void put(uint64_t key, UserId author, uint32_t value, uint32_t time_s, bool waiting);
+
+  const uint32_t keep_s_;
+  std::vector<Bucket> buckets_;
+  uint64_t mask_          = 0;
+  uint64_t evicted_early_ = 0;
+};
+
+}  // namespace ringtalk::shard

@@ -1,0 +1,207 @@
+#include "shard/shard.h"
+
+#include <cstring>
+
+#include "engine/log.h"
+
+namespace ringtalk::shard {
+
+using engine::Payload;
+using engine::PayloadRef;
+
+Shard::Shard(const Setup& setup)
+    : setup_(setup),
+      mailbox_(std::make_unique<Mailbox>(setup.lanes, setup.self)),
+      tick_([](engine::Timer& timer) noexcept { static_cast<Tick&>(timer).shard.on_tick(); }, *this) {}
+
+void Shard::connect(store::Store& store, Gateway& gateway) {
+  const uint64_t window = setup_.limits.repeat_window_bytes / setup_.shards;
+  context_.reset(new Context{
+      .self           = setup_.self,
+      .shards         = setup_.shards,
+      .loop           = setup_.loop,
+      .metrics        = setup_.loop.metrics(),
+      .mailbox        = *mailbox_,
+      .store          = store,
+      .limits         = setup_.limits,
+      .doors          = &gateway,
+      .repeats        = RepeatWindow(window * 3 / 4, kRepeatKeepS),
+      .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS),
+      .watch          = DeliveryWatch(4 * kMiB / setup_.shards, setup_.limits.delivery_ack_wait_s),
+  });
+  messages_ = std::make_unique<Messages>(*context_);
+  history_  = std::make_unique<History>(*context_);
+  login_    = std::make_unique<Login>(*context_, setup_.login);
+  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_);
+  gateway_  = &gateway;
+  setup_.loop.set_client(*this);
+  setup_.loop.timers().arm(tick_, setup_.loop.now_ns() + kTickNs);
+}
+
+// --- from the gateway ------------------------------------------------------------------------------------
+
+void Shard::add(Session& session) { context_->sessions.add(session); }
+
+void Shard::leaving(Session& session) {
+  if (session.state == SessionState::leaving) return;
+  const bool was_open = session.state == SessionState::open;
+  session.state       = SessionState::leaving;
+  if (was_open) context_->users.detach(session, context_->loop.now_ns());
+}
+
+void Shard::gone(Session& session) {
+  leaving(session);
+  messages_->on_session_gone(session);
+  context_->sessions.remove(session);
+}
+
+Taken Shard::take(Session& session, const proto::Split& frame) {
+  if (draining_) return Taken::waits;
+  context_->metrics.add(Counter::frames_in);
+  return dispatch_->take(session, frame);
+}
+
+// --- turn -------------------------------------------------------------------------------------------------
+
+void Shard::on_turn() {
+  mailbox_->drain([this](uint32_t from, const Event& event) { on_event(from, event); });
+  login_->on_turn();
+  messages_->on_turn();
+  history_->on_turn();
+  retry_stalled();
+  gateway_->on_turn();
+  if (setup_.drain.asked.load(std::memory_order_relaxed)) drain_turn();
+}
+
+void Shard::on_turn_end() {
+  context_->store.on_turn(context_->loop.now_ns());
+  mailbox_->flush(context_->loop.ring());
+}
+
+bool Shard::work_waits() {
+  if (finished_) return true;  // do not sleep: the owner is about to stop turning
+  return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
+         messages_->work_waits();
+}
+
+void Shard::retry_stalled() {
+  auto& stalled = context_->stalled;
+  if (stalled.empty()) return;
+  // Whoever finds no room again comes back to the end.
+  const size_t count = std::min<size_t>(stalled.size(), kStalledPerTurn);
+  const std::vector<SessionKey> now(stalled.begin(), stalled.begin() + static_cast<long>(count));
+  stalled.erase(stalled.begin(), stalled.begin() + static_cast<long>(count));
+  for (const SessionKey key : now)
+    if (Session* session = context_->sessions.find(key)) session->wake();
+}
+
+void Shard::on_tick() {
+  const uint64_t now = context_->loop.now_ns();
+  context_->store.on_tick(now);
+  messages_->on_tick();
+  context_->users.tick(now);
+  context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
+  auto& metrics = context_->metrics;
+  metrics.set(engine::Gauge::sessions_open, static_cast<int64_t>(context_->users.count()));
+  metrics.set(engine::Gauge::repeat_window_bytes,
+              static_cast<int64_t>(context_->repeats.bytes() + context_->client_repeats.bytes()));
+  metrics.set(engine::Gauge::repeat_evicted_early,
+              static_cast<int64_t>(context_->repeats.evicted_early() +
+                                   context_->client_repeats.evicted_early()));
+  for (auto waiting = std::move(announce_waiting_); auto& [to, ask] : waiting) {
+    if (mailbox_->open_request(to)) {
+      mailbox_->push(to, Event::of(ask));
+    } else {
+      announce_waiting_.push_back({to, ask});
+    }
+  }
+  setup_.loop.timers().arm(tick_, now + kTickNs);
+}
+
+void Shard::on_event(uint32_t from, const Event& event) {
+  switch (event.kind()) {
+    case EventKind::login_ask: return login_->on_ask(from, event.as<LoginAsk>());
+    case EventKind::login_done: return login_->on_done(from, event.as<LoginDone>());
+    case EventKind::handover: return login_->on_handover(event.as<Handover>());
+    case EventKind::append_ask: return messages_->on_append_ask(from, event.as<AppendAsk>());
+    case EventKind::append_done: return messages_->on_append_done(from, event.as<AppendDone>());
+    case EventKind::deliver: return messages_->on_deliver(event.as<Deliver>());
+    case EventKind::page_ask: return history_->on_page_ask(from, event.as<PageAsk>());
+    case EventKind::page_done: return history_->on_page_done(from, event.as<PageDone>());
+    case EventKind::users_ask: {
+      const auto ask = event.as<UsersAsk>();
+      learn_users(PayloadRef::adopt(ask.states));
+      return mailbox_->reply(from, Event::of(UsersDone{ask.ticket}));
+    }
+    case EventKind::users_done:
+      mailbox_->close_request(from);
+      return announced(event.as<UsersDone>().ticket);
+  }
+}
+
+// --- users --------------------------------------------------------------------------------------------------
+
+void Shard::learn_users(const PayloadRef& states) {
+  const Bytes bytes = states.bytes();
+  for (size_t at = 0; at < bytes.size(); at += sizeof(store::UserState)) {
+    const auto state = load_native<store::UserState>(bytes.data() + at);
+    context_->directory.set(state.id, state.status);
+  }
+}
+
+void Shard::announce_users(std::span<const store::UserState> users, uint32_t ticket) {
+  PayloadRef states = PayloadRef::adopt(Payload::copy(std::as_bytes(users)));
+  learn_users(states);
+  announcements_.push_back({ticket, setup_.shards});
+  for (uint32_t to = 0; to < setup_.shards; ++to) {
+    if (to == setup_.self) continue;
+    const UsersAsk ask{ticket, PayloadRef(states).release()};
+    if (mailbox_->open_request(to)) {
+      mailbox_->push(to, Event::of(ask));
+    } else {
+      announce_waiting_.push_back({to, ask});
+    }
+  }
+  announced(ticket);  // this shard itself
+}
+
+void Shard::announced(uint32_t ticket) {
+  for (size_t i = 0; i < announcements_.size(); ++i) {
+    if (announcements_[i].ticket != ticket || --announcements_[i].missing > 0) continue;
+    announcements_.erase(announcements_.begin() + static_cast<long>(i));
+    return gateway_->on_users_done(ticket);
+  }
+}
+
+// --- ends -----------------------------------------------------------------------------------------------------
+
+void Shard::on_failed(Error error) {
+  engine::log::error("store_failed", {{"shard", setup_.self}, {"errno", error.os}});
+  setup_.drain.failed.store(true, std::memory_order_relaxed);
+}
+
+bool Shard::quiet() const {
+  return messages_->idle() && history_->idle() && context_->store.idle();
+}
+
+void Shard::drain_turn() {
+  const bool hurry = setup_.drain.hurry.load(std::memory_order_relaxed) ||
+                     setup_.drain.failed.load(std::memory_order_relaxed);
+  if (!draining_) {
+    draining_       = true;
+    drain_began_ns_ = context_->loop.now_ns();
+    gateway_->begin_drain();
+  }
+  const bool is_quiet = quiet();
+  if (is_quiet != counted_quiet_) {
+    counted_quiet_ = is_quiet;
+    setup_.drain.quiet.fetch_add(is_quiet ? 1 : -1, std::memory_order_acq_rel);
+  }
+  const bool all_quiet = setup_.drain.quiet.load(std::memory_order_acquire) == setup_.shards;
+  const uint64_t waited = context_->loop.now_ns() - drain_began_ns_;
+  // Quiet everywhere and nothing on the way here; or sends that outlived every deadline.
+  if ((all_quiet && !mailbox_->inbound_waits()) || hurry || waited > 10 * kNsPerS)
+    finished_ = gateway_->close_some(hurry);
+}
+
+}  // namespace ringtalk::shard

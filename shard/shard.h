@@ -1,0 +1,123 @@
+// Shard: one core's tables and the areas that decide; routes events, store results and turns to them.
+//
+// Thread rule  One thread. From outside only: the lanes, and DrainState.
+// Why          A deterministic state machine: its inputs are frames, events, store results, job
+//              results and time, all given to it; so the simulator runs exactly this code.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "engine/loop.h"
+#include "shard/context.h"
+#include "shard/dispatch.h"
+#include "shard/history.h"
+#include "shard/login.h"
+#include "shard/message.h"
+
+namespace ringtalk::shard {
+
+// How all shards stop together: when asked, each takes no new frames; once every shard is quiet (its
+// sends are decided, its store idle) all flush and close.
+struct DrainState {
+  std::atomic<bool> asked{false};
+  std::atomic<bool> hurry{false};     // the second signal: close now
+  std::atomic<uint32_t> quiet{0};     // shards
+  std::atomic<bool> failed{false};    // a store failed: nothing is acknowledged any more
+};
+
+// The gateway's half of a shard's turn.
+class Gateway : public Doors {
+ public:
+  virtual void on_turn()               = 0;
+  virtual bool work_waits() const      = 0;
+  virtual void on_users_done(uint32_t ticket) = 0;
+  virtual void begin_drain()           = 0;  // stop listening
+  virtual bool close_some(bool hurry)  = 0;  // paced; true: everything is closed
+};
+
+class Shard final : public engine::LoopClient, public store::Sink {
+ public:
+  struct Setup {
+    uint32_t self;
+    uint32_t shards;
+    engine::Loop& loop;
+    engine::LaneMatrix<Event>& lanes;
+    const Limits& limits;
+    LoginSetup login;
+    DrainState& drain;
+  };
+
+  explicit Shard(const Setup& setup);
+
+  // The store needs the shard as its sink and the shard needs the store: given once, before the first turn.
+  void connect(store::Store& store, Gateway& gateway);
+
+  Context& context() { return *context_; }
+  Messages& messages() { return *messages_; }
+  Login& login() { return *login_; }
+  bool draining() const { return draining_; }
+  bool finished() const { return finished_; }
+
+  // --- from the gateway
+  void add(Session& session);     // accepted here, or adopted
+  void gone(Session& session);    // its connection is closed
+  void leaving(Session& session); // it is not served any more
+  Taken take(Session& session, const proto::Split& frame);
+  // Tells every shard of new or changed users; on_users_done(ticket) follows.
+  void announce_users(std::span<const store::UserState> users, uint32_t ticket);
+
+  // --- LoopClient
+  void on_turn() override;
+  void on_turn_end() override;
+  bool work_waits() override;
+
+  // --- store::Sink
+  void on_appended(const store::Appended& result) override { messages_->on_appended(result); }
+  void on_page(uint64_t cookie, Error error, std::span<const store::Message> page) override {
+    history_->on_page(cookie, error, page);
+  }
+  void on_failed(Error error) override;
+
+ private:
+  struct Tick : engine::Timer {
+    Tick(Fire fire, Shard& s) : Timer(fire), shard(s) {}
+    Shard& shard;
+  };
+  struct Announcement {
+    uint32_t ticket  = 0;
+    uint32_t missing = 0;
+  };
+  static constexpr uint64_t kTickNs          = 100 * kNsPerMs;
+  static constexpr uint32_t kStalledPerTurn  = 256;
+
+  void on_event(uint32_t from, const Event& event);
+  void on_tick();
+  void retry_stalled();
+  void learn_users(const engine::PayloadRef& states);
+  void announced(uint32_t ticket);
+  void drain_turn();
+  bool quiet() const;
+
+  const Setup setup_;
+  std::unique_ptr<Mailbox> mailbox_;
+  std::unique_ptr<Context> context_;
+  std::unique_ptr<Messages> messages_;
+  std::unique_ptr<History> history_;
+  std::unique_ptr<Login> login_;
+  std::unique_ptr<Dispatch> dispatch_;
+  Gateway* gateway_ = nullptr;
+  std::vector<Announcement> announcements_;
+  struct Waiting {
+    uint32_t to;
+    UsersAsk ask;
+  };
+  std::vector<Waiting> announce_waiting_;  // found no credit
+  Tick tick_;
+  bool draining_      = false;
+  bool counted_quiet_ = false;
+  bool finished_      = false;
+  uint64_t drain_began_ns_ = 0;
+};
+
+}  // namespace ringtalk::shard
