@@ -1,0 +1,165 @@
+#include "gateway/http_connection.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/error.hpp>
+
+#include "gateway/http_gateway.h"
+
+namespace ringtalk::gateway {
+namespace {
+
+namespace http = boost::beast::http;
+
+constexpr uint32_t kHeaderBytesMax  = 8 * kKiB;
+constexpr size_t kFieldsMax         = 64;
+constexpr uint64_t kBodyBytesMax    = 64 * kKiB;
+constexpr uint64_t kHeadSeconds     = 5;
+constexpr uint64_t kIdleSeconds     = 60;
+constexpr uint64_t kFarewellSeconds = 5;
+constexpr uint64_t kAnswerSeconds   = 30;
+
+}  // namespace
+
+HttpConnection::HttpConnection(HttpGateway& gateway, engine::Slot slot, uint32_t address, uint64_t id)
+    : Stream(gateway.loop(), slot),
+      gateway_(gateway),
+      id_(id),
+      address_(address),
+      alarm_([](engine::Timer& t) noexcept { static_cast<Alarm&>(t).connection.on_alarm(); }, *this) {}
+
+HttpConnection::~HttpConnection() { loop().timers().cancel(alarm_); }
+
+void HttpConnection::start() {
+  begin_request();
+  arm(kHeadSeconds);
+  receive(/*multishot=*/false);
+}
+
+void HttpConnection::arm(uint64_t seconds) {
+  loop().timers().arm(alarm_, loop().now_ns() + seconds * kNsPerS);
+}
+
+void HttpConnection::begin_request() {
+  parser_.emplace();
+  parser_->header_limit(kHeaderBytesMax);
+  parser_->body_limit(kBodyBytesMax);
+  parser_->eager(false);  // stop behind the header: the path decides how long the body may be
+  head_seen_ = false;
+}
+
+void HttpConnection::on_bytes(Bytes bytes) {
+  if (leaving_) return;
+  input_.append(as_text(bytes));
+  if (answering_) return pause();
+  if (!head_seen_ && input_.size() == bytes.size()) arm(kHeadSeconds);
+  parse();
+}
+
+void HttpConnection::parse() {
+  while (!answering_ && !input_.empty() && !leaving_) {
+    boost::system::error_code error;
+    const size_t used = parser_->put(boost::asio::buffer(input_), error);
+    input_.erase(0, used);
+    if (error == http::error::need_more) {
+      if (!parser_->is_header_done() && input_.size() > kHeaderBytesMax)
+        return refuse(431, "header too large");
+      return;
+    }
+    if (error == http::error::header_limit) return refuse(431, "header too large");
+    if (error == http::error::body_limit) return refuse(413, "body too large");
+    if (error) return refuse(400, "not HTTP/1.1");
+    if (!head_seen_ && parser_->is_header_done() && !head_done()) return;
+    if (parser_->is_done()) return run_request();
+    if (used == 0) return;
+  }
+}
+
+bool HttpConnection::head_done() {
+  head_seen_          = true;
+  const auto& request = parser_->get();
+  if (static_cast<size_t>(std::distance(request.begin(), request.end())) > kFieldsMax) {
+    refuse(431, "too many header fields");
+    return false;
+  }
+  const std::string_view target(request.target().data(), request.target().size());
+  const uint64_t limit = gateway_.body_bytes_max(target.substr(0, target.find('?')), kBodyBytesMax);
+  parser_->body_limit(limit);
+  if (const auto length = parser_->content_length(); length && *length > limit) {
+    refuse(413, "body too large");
+    return false;
+  }
+  const bool has_body = parser_->chunked() || parser_->content_length().value_or(0) > 0;
+  if (!has_body && request.method() == http::verb::post && !parser_->content_length()) {
+    refuse(411, "length required");
+    return false;
+  }
+  arm(kHeadSeconds + parser_->content_length().value_or(limit) / (64 * kKiB));
+  parser_->eager(true);
+  return true;
+}
+
+void HttpConnection::run_request() {
+  const auto& request = parser_->get();
+  answering_          = true;
+  keep_alive_         = request.keep_alive();
+  arm(kAnswerSeconds);
+  const std::string_view target(request.target().data(), request.target().size());
+  const size_t question = target.find('?');
+  const auto field      = request[http::field::authorization];
+  std::string_view bearer(field.data(), field.size());
+  bearer = bearer.starts_with("Bearer ") ? bearer.substr(7) : std::string_view{};
+  const auto method = request.method_string();
+  gateway_.handle(*this, {.method = {method.data(), method.size()},
+                          .path   = target.substr(0, question),
+                          .query  = question == target.npos ? "" : target.substr(question + 1),
+                          .bearer = bearer,
+                          .body   = request.body(),
+                          .from_loopback = address_ >> 24 == 127});
+}
+
+void HttpConnection::respond(const HttpResponse& response) {
+  const bool close = !keep_alive_ || leaving_ || saw_eof();
+  const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
+  push(as_bytes(fmt::format(
+      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",
+      response.status, std::string_view(reason.data(), reason.size()), response.type,
+      response.body.size(), close ? "close" : "keep-alive", response.body)));
+  answering_ = false;
+  if (close) {
+    leaving_ = true;
+    arm(kFarewellSeconds);
+    return finish();
+  }
+  begin_request();
+  arm(kIdleSeconds);
+  parse();
+  if (!answering_ && !leaving_) receive(/*multishot=*/false);
+}
+
+void HttpConnection::refuse(unsigned status, std::string_view what) {
+  keep_alive_ = false;
+  respond({.status = status, .body = fmt::format("{{\"error\":\"{}\"}}\n", what)});
+}
+
+void HttpConnection::leave() {
+  if (leaving_) return;
+  leaving_ = true;
+  if (answering_) return;
+  arm(kFarewellSeconds);
+  finish();
+}
+
+void HttpConnection::on_eof() {
+  if (!answering_) finish();
+}
+
+void HttpConnection::on_closed() { gateway_.closed(*this); }
+
+void HttpConnection::on_alarm() noexcept {
+  if (leaving_ || answering_ || (!head_seen_ && input_.empty())) return abort();  // idle, or given up on
+  refuse(408, "too slow");
+}
+
+}  // namespace ringtalk::gateway

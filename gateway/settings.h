@@ -1,0 +1,76 @@
+// Settings of ringtalkd: the typed form of conf/ringtalk.toml.
+//
+// A new key is a field here and a line in settings.cc; then `./dev build` and
+// `build/ringtalkd --check-config > conf/ringtalk.toml` renew the manual, which a test compares.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/units.h"
+#include "engine/config.h"
+
+namespace ringtalk::gateway {
+
+struct LimitSettings {
+  uint32_t max_connections                = 0;  // 0: what RLIMIT_NOFILE and memory allow
+  uint32_t login_deadline_s               = 15;
+  uint32_t sends_per_second               = 20;  // 0: no limit
+  uint32_t sends_burst                    = 20;
+  uint32_t requests_per_second            = 50;  // 0: no limit
+  uint32_t requests_burst                 = 200;
+  uint32_t push_queue_bytes               = 256 * kKiB;
+  uint32_t send_stall_s                   = 15;
+  uint32_t idle_pc_s                      = 120;
+  uint32_t idle_mobile_s                  = 300;
+  uint32_t delivery_ack_wait_s            = 15;
+  uint32_t anonymous_per_address          = 256;
+  uint32_t connects_per_second_per_address = 200;
+  uint32_t send_decision_ms               = 4000;
+  uint64_t memory_bytes_max               = 0;  // 0: none
+};
+
+struct LoginSettings {
+  uint32_t wrong_passwords_max        = 10;
+  uint32_t wrong_password_window_s    = 1800;
+  std::vector<int64_t> allowed_states = {0};
+  uint32_t password_threads           = 0;  // 0: half of the cores, at least 1
+  uint32_t password_queue             = 64;
+  uint32_t token_hours                = 24;
+};
+
+struct StoreSettings {
+  uint64_t segment_bytes = 0;  // 0: 64 MiB / shards, at least 4 MiB
+};
+
+struct LogSettings {
+  std::string level  = "info";
+  std::string format = "auto";
+};
+
+struct Settings {
+  engine::Address listen{"127.0.0.1", 8000};
+  engine::Address http{"127.0.0.1", 8080};
+  std::string data_dir = "var/ringtalk";
+  uint32_t shards      = 0;  // 0: one per core
+  std::string ports_file;    // empty: none
+
+  LimitSettings limits;
+  LoginSettings login;
+  StoreSettings store;
+  LogSettings log;
+};
+
+inline constexpr uint32_t kShardsMax = 256;
+
+// Every key with its documentation, bound to the fields of `settings`.
+engine::ConfigSchema settings_schema(Settings& settings);
+
+// The text of conf/ringtalk.toml with the values that `settings` holds.
+std::string settings_toml(const Settings& settings);
+
+// Relations between settings that no single range can say; errors in the form of ConfigReport.
+std::vector<std::string> settings_conflicts(const Settings& settings);
+
+}  // namespace ringtalk::gateway
