@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""Runs the benchmark and prints one table: engine against the bare limit, in the same run.
+
+Question       How much more than the bare kernel work does the engine cost, per durable message,
+               per appended record and per idle connection?
+Method         limit_chat and ringtalkd are started in turn (A B A B ...), each fresh, on free ports
+               and on the same file system, and loaded by the same driver. Every figure is the median
+               of --runs rounds; ratios compare medians of this run only.
+Half load      Open loop at half of the engine's own top rate, once for each window. The schedule has
+               the shape of its window (bursts of 16 for window 16).
+What misleads  Client and server share the cores. A figure marked with * was taken while the driver
+               itself was late or used a whole core: the rate is then the driver's, the latency
+               partly; processor time per message stays comparable. It falls when the client never
+               sleeps (a send that wakes nobody is cheaper): so the two servers take turns, and
+               "client receives/message" shows how well each of them coalesces.
+Exit code      0 measured (a missed goal is printed, not an error), 1 could not measure, 2 a
+               correctness check failed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 40
+BATCHES = (1, 8, 64, 256, 1024)
+RECORD_BYTES = 200
+DRIVER_BUSY_CORES = 0.95
+DRIVER_LAG_US_MAX = 1000
+OTHER_LOAD_MAX = 0.7
+
+
+class SetupError(Exception):
+    """The benchmark could not measure: a program is missing or did not start."""
+
+
+class CorrectnessError(Exception):
+    """A server lost, repeated or reordered something, or ended badly."""
+
+
+class Server:
+    """One server process in its own directory; a context manager that stops it by SIGTERM."""
+
+    def __init__(self, name, command, work, ready_file):
+        self.name, self.command, self.work, self.ready_file = name, command, work, ready_file
+        self.ports = {}
+        self.process = None
+
+    def __enter__(self):
+        self.log = open(self.work / "server.log", "wb")
+        stdout = self.log
+        if self.ready_file == "stdout":
+            self.ready_file = self.work / "stdout.json"
+            stdout = open(self.ready_file, "wb")
+        self.process = subprocess.Popen(self.command, stdout=stdout, stderr=self.log)
+        try:
+            self.ports = self._wait_ready()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        code = self._stop()
+        if kind is None and code != 0:
+            raise CorrectnessError(f"{self.name} ended with {code}: {self.tail()}")
+
+    def _wait_ready(self):
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise SetupError(f"{self.name} ended with {self.process.returncode}: {self.tail()}")
+            try:
+                text = self.ready_file.read_text()
+                if text.endswith(("}", "}\n")):
+                    return json.loads(text)
+            except FileNotFoundError:
+                pass
+            time.sleep(0.02)
+        raise SetupError(f"{self.name} was not ready after {START_SECONDS_MAX} s: {self.tail()}")
+
+    def _stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+        return self.process.returncode
+
+    def tail(self):
+        try:
+            return (self.work / "server.log").read_text(errors="replace")[-600:].strip()
+        except OSError:
+            return "no log"
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.bin = options.build / "bench"
+        # Below the build directory: on the file system of the sources, and removed afterwards.
+        self.work = self.bin / f"run.{os.getpid()}"
+        self.runs = []       # every answer of a measuring program
+        self.rows = []       # the table
+        self.top_rates = {}  # (window, shards) -> messages/s of the engine
+        self.turn = 0
+
+    # --- Servers ------------------------------------------------------------------------------
+
+    def fresh_dir(self):
+        self.turn += 1
+        path = self.work / str(self.turn)
+        path.mkdir(parents=True)
+        return path
+
+    def start_limit(self, users):
+        work = self.fresh_dir()
+        lines = (f"{i} u{i:06d} none\n" for i in range(1, users + 1))
+        (work / "tokens").write_text("".join(lines))
+        command = [self.bin / "limit_chat", "--listen", "127.0.0.1:0", "--file", work / "log"]
+        if (os.cpu_count() or 1) > 1:
+            command += ["--cpu", "0"]  # the engine pins its shards, too
+        return Server("limit_chat", command, work, "stdout")
+
+    def start_engine(self, shards):
+        work = self.fresh_dir()
+        config = work / "bench.toml"
+        config.write_text("[limits]\nsends_per_second = 0\n")
+        command = [self.options.build / "ringtalkd", "--config", config, "--data-dir", work / "data",
+                   "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--shards", str(shards),
+                   "--ports-file", work / "ports.json"]
+        return Server("ringtalkd", command, work, work / "ports.json")
+
+    @staticmethod
+    def make_users(server, count):
+        token = (server.work / "data" / "admin.token").read_text().strip()
+        users = [{"name": f"u{i:06d}", "nick": f"u{i:06d}"} for i in range(1, count + 1)]
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.ports['http']}/api/v1/users:bulk",
+            data=json.dumps({"users": users, "tokens": True}).encode(),
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                made = json.load(answer)["users"]
+        except urllib.error.HTTPError as error:
+            raise SetupError(f"users:bulk: {error.code} {error.read(300)!r}") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise SetupError(f"users:bulk: {error!r}; {server.tail()}") from error
+        if len(made) != count:
+            raise SetupError(f"users:bulk: asked for {count}, got {len(made)}")
+        lines = (f"{user['id']} {user['name']} {user['token']}\n" for user in made)
+        (server.work / "tokens").write_text("".join(lines))
+
+    # --- Measuring ----------------------------------------------------------------------------
+
+    def drive(self, server, what, connections, arguments):
+        command = [self.bin / "bench_chat_driver", "--connect", f"127.0.0.1:{server.ports['tcp']}",
+                   "--tokens", server.work / "tokens", "--connections", str(connections),
+                   "--server-pid", str(server.ports["pid"]), "--json", *map(str, arguments)]
+        if server.name == "limit_chat":
+            command.append("--raw")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        complaint = done.stderr.strip()[-1500:]
+        if done.returncode == 2:
+            raise CorrectnessError(f"{server.name}, {what}:\n{complaint}")
+        if done.returncode != 0:
+            raise SetupError(f"driver against {server.name}, {what}: exit {done.returncode}\n"
+                             f"{complaint}\n{server.tail()}")
+        figures = json.loads(done.stdout)
+        self.runs.append({"what": what, "server": server.name, **figures})
+        return figures
+
+    def chat_once(self, what, shards, arguments):
+        """One round of one server: shards 0 is the limit."""
+        options = self.options
+        server = self.start_engine(shards) if shards else self.start_limit(options.connections)
+        with server:
+            if shards:
+                self.make_users(server, options.connections)
+            figures = self.drive(server, what, options.connections, [
+                "--payload", options.payload, "--seconds", options.seconds,
+                "--warmup", options.warmup, *arguments])
+        shutil.rmtree(server.work)
+        rate = figures["acked_per_second"]
+        print(f"  {what:28} {server.name:10} {rate:10.0f} /s  "
+              f"{figures['server_cpu_us_per_message']:7.3f} us cpu  "
+              f"ack p99 {figures['ack_us']['p99']:9.1f} us", flush=True)
+        return figures
+
+    def rounds(self, what, arguments, shards):
+        """Interleaved rounds of limit and engine; lists of figures of each."""
+        limit, engine = [], []
+        for _ in range(self.options.runs):
+            limit.append(self.chat_once(what, 0, arguments))
+            if not self.options.limit_only:
+                engine.append(self.chat_once(what, shards, arguments))
+        return limit, engine
+
+    def chat(self):
+        for shards in self.options.shards:
+            for window in (1, 16):
+                what = f"w={window}" + (f", {shards} shards" if shards > 1 else "")
+                limit, engine = self.rounds(what, ["--window", window], shards)
+                busy = any(r["driver_cores"] > DRIVER_BUSY_CORES for r in limit + engine)
+                self.top_rates[window, shards] = median(engine or limit, "acked_per_second")
+                self.row(f"{what}: cpu us/message", median(engine, "server_cpu_us_per_message"),
+                         median(limit, "server_cpu_us_per_message"), ratio_max=1.5 if window == 1 else 3)
+                self.row(f"{what}: client receives/message", median(engine, "receives_per_message"),
+                         median(limit, "receives_per_message"))
+                self.row(f"{what}: messages/s", median(engine, "acked_per_second"),
+                         median(limit, "acked_per_second"), marked=busy)
+                for name in ("p50", "p99"):
+                    self.row(f"{what}: ack {name} us", median(engine, "ack_us", name),
+                             median(limit, "ack_us", name), marked=busy)
+                self.row(f"{what}: delivery p99 us", median(engine, "delivery_us", "p99"),
+                         median(limit, "delivery_us", "p99"), marked=busy)
+
+    def half_load(self):
+        for (window, shards), top in self.top_rates.items():
+            what = f"half of w={window}" + (f", {shards} shards" if shards > 1 else "")
+            arguments = ["--window", 1, "--rate", round(top / 2), "--burst", window]
+            limit, engine = self.rounds(what, arguments, shards)
+            late = any(r["schedule_lag_us"]["p99"] > DRIVER_LAG_US_MAX or
+                       r["driver_cores"] > DRIVER_BUSY_CORES for r in limit + engine)
+            self.row(f"{what}: rate/s", median(engine, "acked_per_second"),
+                     median(limit, "acked_per_second"))
+            self.row(f"{what}: ack p50 us", median(engine, "ack_us", "p50"),
+                     median(limit, "ack_us", "p50"), marked=late)
+            self.row(f"{what}: ack p99 us", median(engine, "ack_us", "p99"),
+                     median(limit, "ack_us", "p99"), engine_max=3000, marked=late)
+
+    def append_cells(self, program):
+        work = self.fresh_dir()
+        command = [self.bin / program, "--dir", work, "--batches", ",".join(map(str, BATCHES)),
+                   "--record", str(RECORD_BYTES), "--seconds", str(self.options.cell_seconds)]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SetupError(f"{program}: exit {done.returncode}: {done.stderr.strip()[-600:]}")
+        shutil.rmtree(work)
+        cells = [json.loads(line) for line in done.stdout.splitlines()]
+        self.runs += [{"what": "append", "server": program, **cell} for cell in cells]
+        return cells
+
+    def log(self):
+        store_program = "bench_store_append"
+        has_store = (self.bin / store_program).exists()
+        if not has_store:
+            print("  append: no bench_store_append in this build, the limit alone is measured")
+        cells = {}
+        for _ in range(self.options.runs):
+            found = self.append_cells("limit_log")
+            if has_store:
+                found += self.append_cells(store_program)
+            for cell in found:
+                cells.setdefault((cell["variant"], cell["batch"]), []).append(cell)
+        for batch in BATCHES:
+            at = {v: cells[v, batch] for v in ("link", "direct", "plain", "store")
+                  if (v, batch) in cells}
+            store = at.pop("store", [])
+            cheapest = min(at, key=lambda v: median(at[v], "cpu_us_per_record"))
+            name = f"append x{batch}"
+            self.row(f"{name}: cpu us/record (link)", median(store, "cpu_us_per_record"),
+                     median(at["link"], "cpu_us_per_record"), ratio_max=1.5)
+            if cheapest != "link":
+                self.row(f"{name}: cpu us/record ({cheapest})", median(store, "cpu_us_per_record"),
+                         median(at[cheapest], "cpu_us_per_record"))
+            self.row(f"{name}: records/s (link)", median(store, "records_per_second"),
+                     median(at["link"], "records_per_second"))
+            self.row(f"{name}: commit p50 us (plain)", median(store, "commit_p50_us"),
+                     median(at["plain"], "commit_p50_us"))
+
+    def idle(self):
+        count = self.options.idle_connections
+        limit, engine = [], []
+        with self.start_limit(count) as server:
+            limit.append(self.drive(server, "idle", count, ["--idle", "--seconds", 3]))
+        shutil.rmtree(server.work)
+        if not self.options.limit_only:
+            with self.start_engine(self.options.shards[0]) as server:
+                self.make_users(server, count)
+                engine.append(self.drive(server, "idle", count, ["--idle", "--seconds", 3]))
+            shutil.rmtree(server.work)
+        self.row(f"idle x{count}: user bytes/connection",
+                 median(engine, "user_bytes_per_connection"),
+                 median(limit, "user_bytes_per_connection"), engine_max=1024)
+        self.row(f"idle x{count}: RSS MiB in all", scaled(median(engine, "server_rss_held"), 1 << 20),
+                 scaled(median(limit, "server_rss_held"), 1 << 20))
+        self.row(f"idle x{count}: logins/s", median(engine, "logins_per_second"),
+                 median(limit, "logins_per_second"))
+
+    # --- Report -------------------------------------------------------------------------------
+
+    def row(self, name, engine, limit, ratio_max=None, engine_max=None, marked=False):
+        ratio = engine / limit if engine is not None and limit else None
+        met = None
+        if ratio_max is not None and ratio is not None:
+            met = ratio <= ratio_max
+        if engine_max is not None and engine is not None:
+            met = engine <= engine_max
+        goal = f"ratio <= {ratio_max:g}" if ratio_max else f"<= {engine_max:g}" if engine_max else ""
+        self.rows.append({"row": name, "engine": engine, "limit": limit, "ratio": ratio,
+                          "goal": goal, "met": met, "driver_bound": marked})
+
+    def print_table(self):
+        print(f"\n{'row':44} {'engine':>12} {'limit':>12} {'ratio':>7}  goal")
+        for row in self.rows:
+            verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
+            star = "*" if row["driver_bound"] else " "
+            print(f"{row['row']:44} {shown(row['engine']):>12} {shown(row['limit']):>12}{star}"
+                  f"{shown(row['ratio'], 2):>7}  {row['goal']:14} {verdict}".rstrip())
+        if any(row["driver_bound"] for row in self.rows):
+            print("* the driver was late or used a whole core")
+        missed = [row["row"] for row in self.rows if row["met"] is False]
+        if missed:
+            print("goals missed: " + "; ".join(missed))
+
+    def write_results(self):
+        options = {k: str(v) if isinstance(v, pathlib.Path) else v
+                   for k, v in vars(self.options).items()}
+        path = self.bin / "results.json"
+        path.write_text(json.dumps({
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(),
+            "options": options, "rows": self.rows, "runs": self.runs}, indent=1) + "\n")
+        print(f"all figures: {path}")
+
+    def run(self):
+        parts = {"chat": self.chat, "half": self.half_load, "log": self.log, "idle": self.idle}
+        try:
+            for name, part in parts.items():
+                if name in self.options.only:
+                    part()
+        finally:
+            if self.rows:
+                self.print_table()
+                self.write_results()
+            shutil.rmtree(self.work, ignore_errors=True)
+
+
+def median(runs, *keys):
+    values = []
+    for figures in runs:
+        for key in keys:
+            figures = figures[key]
+        values.append(figures)
+    return statistics.median(values) if values else None
+
+
+def scaled(value, unit):
+    return None if value is None else value / unit
+
+
+def shown(value, digits=None):
+    if value is None:
+        return "-"
+    if digits is None:
+        digits = 3 if abs(value) < 10 else 1 if abs(value) < 10000 else 0
+    return f"{value:.{digits}f}"
+
+
+def machine():
+    model = "unknown"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
+            "load": os.getloadavg()}
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build",
+                        help="build directory (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--runs", type=int, help="rounds of each server (3)")
+    parser.add_argument("--seconds", type=float, help="measured per round (8)")
+    parser.add_argument("--warmup", type=float, help="seconds before (3)")
+    parser.add_argument("--connections", type=int, default=1000)
+    parser.add_argument("--idle-connections", type=int, default=15000)
+    parser.add_argument("--payload", type=int, default=100, help="bytes per body (%(default)s)")
+    parser.add_argument("--shards", default="1", help="list, for example 1,2 (%(default)s)")
+    parser.add_argument("--only", default="chat,half,log,idle", help="parts (%(default)s)")
+    parser.add_argument("--limit-only", action="store_true", help="measure without ringtalkd")
+    options = parser.parse_args()
+    options.runs = options.runs or (1 if options.quick else 3)
+    options.seconds = options.seconds or (2 if options.quick else 8)
+    options.warmup = options.warmup or (1 if options.quick else 3)
+    options.cell_seconds = 0.3 if options.quick else 1.5
+    options.shards = [int(part) for part in options.shards.split(",")]
+    options.only = options.only.split(",")
+    options.build = options.build.resolve()
+    if unknown := set(options.only) - {"chat", "half", "log", "idle"}:
+        parser.error(f"--only: unknown part {', '.join(sorted(unknown))}")
+    if "half" in options.only and "chat" not in options.only:
+        parser.error("--only: half needs chat, whose top rate it halves")
+    return options
+
+
+def main():
+    options = parse_options()
+    needed = ["bench/limit_chat", "bench/limit_log", "bench/bench_chat_driver"]
+    needed += [] if options.limit_only else ["ringtalkd"]
+    missing = [name for name in needed if not (options.build / name).exists()]
+    if missing:
+        print(f"not built in {options.build}: {', '.join(missing)}", file=sys.stderr)
+        return 1
+    load = os.getloadavg()[0]
+    if load > OTHER_LOAD_MAX:
+        print(f"warning: this machine is busy (load {load:.1f}); the figures will be worse and uneven")
+    try:
+        Bench(options).run()
+    except CorrectnessError as error:
+        print(f"CORRECTNESS: {error}", file=sys.stderr)
+        return 2
+    except SetupError as error:
+        print(f"could not measure: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

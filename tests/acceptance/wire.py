@@ -1,0 +1,338 @@
+"""The wire as the specification has it: header, commands, enums and a strict protobuf codec.
+
+Written from the protocol description alone and sharing no code with the engine, so that both cannot
+be wrong in the same way.
+
+Strict     decode() refuses what an old client would throw at: a missing required field, text that is
+           not UTF-8, an enum value outside its table, a number over 32 bits, a wrong wire type, a
+           singular field given twice. It also refuses tags that the table does not list: what the
+           server must not relay (attach_data, client_msg_id, unknown fields) shows up at once.
+Bound      no answer may exceed 400 KiB (Android drops the connection).
+"""
+
+import struct
+
+HEADER = struct.Struct(">IHHHHHH")
+HEADER_BYTES = 16
+ANSWER_BYTES_MAX = 400 * 1024
+STRANGER_FRAME_BYTES_MAX = 4 * 1024
+FRAME_BYTES_MAX = 64 * 1024
+MESSAGE_FRAME_BYTES_MAX = 257 * 1024
+TEXT_CHARACTERS_MAX = 4096
+TEXT_BYTES_MAX = 16 * 1024
+SOUND_BYTES_MAX = 256 * 1024
+
+# Commands.
+MSG_SERVER_REQ, MSG_SERVER_RES = 0x0101, 0x0102
+LOGIN_REQ, LOGIN_RES = 0x0103, 0x0104
+LOGOUT_REQ, LOGOUT_RES = 0x0105, 0x0106
+KICK_USER = 0x0107
+KICK_PC_REQ, KICK_PC_RES = 0x010A, 0x010B
+STATUS_NOTIFY, PC_LOGIN_NOTIFY = 0x0203, 0x020E
+MSG_DATA, MSG_ACK = 0x0301, 0x0302
+READ_ACK, READ_NOTIFY = 0x0303, 0x0304
+TIME_REQ, TIME_RES = 0x0305, 0x0306
+UNREAD_REQ, UNREAD_RES = 0x0307, 0x0308
+LIST_REQ, LIST_RES = 0x0309, 0x030A
+HEARTBEAT = 0x0701
+HELLO_REQ, HELLO_RES, EXT_ERROR = 0x2001, 0x2002, 0x2003
+
+ANSWER_OF = {
+    MSG_SERVER_REQ: MSG_SERVER_RES, LOGIN_REQ: LOGIN_RES, LOGOUT_REQ: LOGOUT_RES,
+    KICK_PC_REQ: KICK_PC_RES, MSG_DATA: MSG_ACK, TIME_REQ: TIME_RES, UNREAD_REQ: UNREAD_RES,
+    LIST_REQ: LIST_RES, HELLO_REQ: HELLO_RES,
+}
+PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY}
+
+# Enums: the values that may be on the wire.
+WINDOWS, MAC, IOS, ANDROID = 1, 2, 0x11, 0x12
+ONLINE, OFFLINE, LEAVE = 1, 2, 3
+SINGLE, GROUP = 1, 2
+TEXT, SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 0x11, 0x12
+KICK_DUPLICATE, KICK_MOBILE = 1, 2
+OK, FULL, NO_STORE, REFUSED = 0, 2, 3, 6
+
+TEXT_OK = "成功"
+TEXT_WRONG = "用户名/密码错误"
+TEXT_TOO_MANY = "用户名/密码错误次数太多"
+
+ENUMS = {
+    "ResultType": set(range(8)),
+    "KickReasonType": {1, 2},
+    "UserStatType": {1, 2, 3},
+    "SessionType": {1, 2},
+    "MsgType": {1, 2, 0x11, 0x12},
+    "ClientType": {1, 2, 0x11, 0x12},
+}
+
+# Fields: tag -> (name, type, label); label r required, o optional, * repeated.
+USER_INFO = {
+    1: ("user_id", "uint32", "r"), 2: ("user_gender", "uint32", "r"),
+    3: ("user_nick_name", "string", "r"), 4: ("avatar_url", "string", "r"),
+    5: ("department_id", "uint32", "r"), 6: ("email", "string", "r"),
+    7: ("user_real_name", "string", "r"), 8: ("user_tel", "string", "r"),
+    9: ("user_domain", "string", "r"), 10: ("status", "uint32", "r"),
+    11: ("sign_info", "string", "o"),
+}
+MSG_INFO = {
+    1: ("msg_id", "uint32", "r"), 2: ("from_session_id", "uint32", "r"),
+    3: ("create_time", "uint32", "r"), 4: ("msg_type", "MsgType", "r"), 5: ("msg_data", "bytes", "r"),
+}
+UNREAD_INFO = {
+    1: ("session_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+    3: ("unread_cnt", "uint32", "r"), 4: ("latest_msg_id", "uint32", "r"),
+    5: ("latest_msg_data", "bytes", "r"), 6: ("latest_msg_type", "MsgType", "r"),
+    7: ("latest_msg_from_user_id", "uint32", "r"),
+}
+STRUCTS = {"UserInfo": USER_INFO, "MsgInfo": MSG_INFO, "UnreadInfo": UNREAD_INFO}
+
+_ACK = {
+    1: ("user_id", "uint32", "r"), 2: ("session_id", "uint32", "r"),
+    3: ("msg_id", "uint32", "r"), 4: ("session_type", "SessionType", "r"),
+}
+MESSAGES = {
+    MSG_SERVER_REQ: {},
+    MSG_SERVER_RES: {
+        1: ("result_code", "ResultType", "r"), 2: ("prior_ip", "string", "o"),
+        3: ("backip_ip", "string", "o"), 4: ("port", "uint32", "o")},
+    LOGIN_REQ: {
+        1: ("user_name", "string", "r"), 2: ("password", "string", "r"),
+        3: ("online_status", "UserStatType", "r"), 4: ("client_type", "ClientType", "r"),
+        5: ("client_version", "string", "o")},
+    LOGIN_RES: {
+        1: ("server_time", "uint32", "r"), 2: ("result_code", "ResultType", "r"),
+        3: ("result_string", "string", "o"), 4: ("online_status", "UserStatType", "o"),
+        5: ("user_info", "UserInfo", "o"), 100: ("session_token", "string", "o")},
+    LOGOUT_REQ: {},
+    LOGOUT_RES: {1: ("result_code", "uint32", "r")},
+    KICK_USER: {1: ("user_id", "uint32", "r"), 2: ("kick_reason", "KickReasonType", "r")},
+    KICK_PC_REQ: {1: ("user_id", "uint32", "r")},
+    KICK_PC_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
+    MSG_DATA: {
+        1: ("from_user_id", "uint32", "r"), 2: ("to_session_id", "uint32", "r"),
+        3: ("msg_id", "uint32", "r"), 4: ("create_time", "uint32", "r"),
+        5: ("msg_type", "MsgType", "r"), 6: ("msg_data", "bytes", "r"),
+        20: ("attach_data", "bytes", "c"), 21: ("client_msg_id", "string", "c")},
+    MSG_ACK: _ACK,
+    READ_ACK: _ACK,
+    READ_NOTIFY: _ACK,
+    TIME_REQ: {},
+    TIME_RES: {1: ("server_time", "uint32", "r")},
+    UNREAD_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    UNREAD_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("total_cnt", "uint32", "r"),
+        3: ("unreadinfo_list", "UnreadInfo", "*")},
+    LIST_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r"), 4: ("msg_id_begin", "uint32", "r"),
+        5: ("msg_cnt", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    LIST_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r"), 4: ("msg_id_begin", "uint32", "r"),
+        5: ("msg_list", "MsgInfo", "*")},
+    HEARTBEAT: {},
+    HELLO_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("ext_version", "uint32", "r"),
+        3: ("features", "uint32", "r"), 4: ("device_id", "string", "o")},
+    HELLO_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("ext_version", "uint32", "r"), 4: ("features", "uint32", "r"),
+        5: ("revoke_window", "uint32", "o"), 6: ("max_pdu", "uint32", "o"),
+        7: ("priority_seq", "uint64", "o")},
+    EXT_ERROR: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("command", "uint32", "r"), 4: ("seq", "uint32", "r"),
+        5: ("retry_after_ms", "uint32", "o"), 6: ("text", "string", "o")},
+}  # label c: only clients may write it; the server must neither believe nor relay it
+
+
+class WireError(AssertionError):
+    """Bytes that a strict client would refuse."""
+
+
+def service_of(command):
+    return command >> 8
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+def varint(value):
+    """Base-128 varint; negative numbers take ten bytes, as proto2 writes them."""
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def number_field(tag, value):
+    return varint(tag << 3) + varint(value)
+
+
+def bytes_field(tag, value):
+    return varint(tag << 3 | 2) + varint(len(value)) + value
+
+
+def encode_fields(table, values):
+    left = dict(values)
+    out = bytearray()
+    for tag, (name, kind, _label) in sorted(table.items()):
+        if name not in left:
+            continue
+        value = left.pop(name)
+        for one in value if isinstance(value, list) else [value]:
+            if kind in STRUCTS:
+                out += bytes_field(tag, encode_fields(STRUCTS[kind], one))
+            elif kind in ("string", "bytes"):
+                out += bytes_field(tag, one.encode() if isinstance(one, str) else bytes(one))
+            else:
+                out += number_field(tag, one)
+    if left:
+        raise ValueError(f"no such fields: {sorted(left)}")
+    return bytes(out)
+
+
+def encode(command, **values):
+    """The body of a message. Nothing is checked: tests send wrong values on purpose."""
+    return encode_fields(MESSAGES[command], values)
+
+
+def frame(command, body=b"", seq=0, version=1, flag=0, service=None, reserved=0, length=None):
+    """One PDU; every header field can be set to something wrong."""
+    service = service_of(command) if service is None else service
+    length = HEADER_BYTES + len(body) if length is None else length
+    return HEADER.pack(length, version, flag, service, command, seq & 0xFFFF, reserved) + body
+
+
+def request(command, seq=0, **values):
+    return frame(command, encode(command, **values), seq)
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+def read_varint(data, at):
+    value = shift = 0
+    while True:
+        if at >= len(data):
+            raise WireError("varint cut short")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift >= 70:
+            raise WireError("varint longer than ten bytes")
+    if value >> 64:
+        raise WireError("varint over 64 bits")
+    return value, at
+
+
+def _number(kind, name, value):
+    if kind in ENUMS:
+        if value not in ENUMS[kind]:
+            raise WireError(f"{name}: {value} is no {kind}")
+    elif kind == "uint32" and value >> 32:
+        raise WireError(f"{name}: {value} is over 32 bits")
+    return value
+
+
+def _blob(kind, name, value):
+    if kind == "string":
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise WireError(f"{name}: not UTF-8 ({error})") from error
+    if kind in STRUCTS:
+        return decode_fields(STRUCTS[kind], value)
+    return value
+
+
+def decode_fields(table, data, from_client=False):
+    out = {name: [] for name, _kind, label in table.values() if label == "*"}
+    at = 0
+    data = bytes(data)
+    while at < len(data):
+        key, at = read_varint(data, at)
+        tag, wire_type = key >> 3, key & 7
+        if tag not in table:
+            raise WireError(f"unlisted tag {tag}")
+        name, kind, label = table[tag]
+        if label == "c" and not from_client:
+            raise WireError(f"{name} must not come from the server")
+        if kind in ("string", "bytes") or kind in STRUCTS:
+            if wire_type != 2:
+                raise WireError(f"{name}: wire type {wire_type}")
+            size, at = read_varint(data, at)
+            if size > len(data) - at:
+                raise WireError(f"{name}: {size} bytes announced, {len(data) - at} left")
+            value = _blob(kind, name, data[at:at + size])
+            at += size
+        else:
+            if wire_type != 0:
+                raise WireError(f"{name}: wire type {wire_type}")
+            value, at = read_varint(data, at)
+            value = _number(kind, name, value)
+        if label == "*":
+            out[name].append(value)
+        elif name in out:
+            raise WireError(f"{name} given twice")
+        else:
+            out[name] = value
+    for name, _kind, label in table.values():
+        if label == "r" and name not in out:
+            raise WireError(f"required {name} is missing")
+    return out
+
+
+def decode(command, body, from_client=False):
+    if command not in MESSAGES:
+        raise WireError(f"no client understands command 0x{command:04x}")
+    return decode_fields(MESSAGES[command], body, from_client)
+
+
+class Frame:
+    """One PDU as received: header fields, body, raw bytes; fields once decoded."""
+
+    def __init__(self, raw):
+        self.raw = bytes(raw)
+        (self.length, self.version, self.flag, self.service, self.command, self.seq,
+         self.reserved) = HEADER.unpack_from(self.raw)
+        self.body = self.raw[HEADER_BYTES:]
+        self.fields = {}
+
+    def __getitem__(self, name):
+        return self.fields[name]
+
+    def __repr__(self):
+        shown = {k: (f"<{len(v)} bytes>" if isinstance(v, bytes) and len(v) > 40 else v)
+                 for k, v in self.fields.items() if k != "msg_list"}
+        return f"0x{self.command:04x} seq={self.seq} {shown or self.body[:24].hex()}"
+
+
+def split(buffer):
+    """Takes the whole frames off the front of a bytearray."""
+    out = []
+    while len(buffer) >= HEADER_BYTES:
+        length = int.from_bytes(buffer[:4], "big")
+        if not HEADER_BYTES <= length <= ANSWER_BYTES_MAX:
+            raise WireError(f"server sent a frame of length {length}: {bytes(buffer[:16]).hex()}")
+        if len(buffer) < length:
+            break
+        out.append(Frame(buffer[:length]))
+        del buffer[:length]
+    return out
+
+
+def check_answer(got):
+    """Header and body of something the server sent (heartbeats apart: those are echoes)."""
+    if (got.version, got.flag, got.reserved) != (1, 0, 0):
+        raise WireError(f"header of {got!r}: version {got.version} flag {got.flag} "
+                        f"reserved {got.reserved}, not 1 0 0")
+    if got.service != service_of(got.command):
+        raise WireError(f"service id of {got!r} is {got.service}")
+    got.fields = decode(got.command, got.body)
+    if got.command in PUSHES and got.seq != 0:
+        raise WireError(f"a push must have seq 0: {got!r}")
