@@ -14,6 +14,7 @@ Loop::Loop(Ring& ring, Clock& clock, Bell& bell, Metrics& metrics)
 void Loop::read_clock() {
   now_ns_  = clock_.now_ns();
   wall_ns_ = clock_.wall_ns();
+  stale_   = false;
 }
 
 void Loop::turn(bool may_sleep) {
@@ -24,11 +25,11 @@ void Loop::turn(bool may_sleep) {
     bell_.fall_asleep();
     if (client_->work_waits()) wait_ns = 0;
   }
+  stale_ = true;  // completions run behind the wait, inside turn()
   ring_.turn(wait_ns);
   iovecs_.clear();  // those of the previous turn's sends are submitted now
   bell_.wake_up();
-  read_clock();
-  const uint64_t began = now_ns_;
+  const uint64_t began = now_ns();
 
   client_->on_turn();
   timers_.advance(now_ns_);

@@ -5,7 +5,7 @@
 //         └── client.on_turn_end (commit, announce lanes) ◀── flush dirty streams ┘
 //
 // Thread rule  One thread. Nothing here blocks but ring.turn(), and that only when no work waits.
-// Cost         The clock is read once per turn; now_ns() is that reading.
+// Cost         The clock is read once per turn, by the first who asks after the wait.
 // Why          Sends queued during a turn leave together at its end: coalescing is what pays.
 #pragma once
 
@@ -49,9 +49,15 @@ class Loop {
   Ring& ring() { return ring_; }
   TimerWheel& timers() { return timers_; }
   BlockPool& blocks() { return blocks_; }
-  uint64_t now_ns() const { return now_ns_; }                                    // monotonic
-  uint32_t wall_s() const { return static_cast<uint32_t>(wall_ns_ / kNsPerS); }  // since 1970
-  uint64_t wall_ns() const { return wall_ns_; }
+  uint64_t now_ns() {  // monotonic
+    if (stale_) read_clock();
+    return now_ns_;
+  }
+  uint64_t wall_ns() {  // since 1970
+    if (stale_) read_clock();
+    return wall_ns_;
+  }
+  uint32_t wall_s() { return static_cast<uint32_t>(wall_ns() / kNsPerS); }
 
   // One turn. `may_sleep` false: looks, but does not wait (simulator, drain).
   void turn(bool may_sleep = true);
@@ -78,6 +84,7 @@ class Loop {
   LoopClient* client_ = nullptr;
   uint64_t now_ns_    = 0;
   uint64_t wall_ns_   = 0;
+  bool stale_         = false;  // the loop may have slept since the clock was read
   TimerWheel timers_;
   BlockPool blocks_;
   std::vector<Stream*> dirty_;

@@ -94,7 +94,7 @@ class Server {
 
 int Server::open_data() {
   std::error_code error;
-  std::filesystem::create_directories(settings_.data_dir + "/log", error);
+  std::filesystem::create_directories(settings_.data_dir, error);
   if (error) return fail(kExitUsage, settings_.data_dir, error.message());
   ::chmod(settings_.data_dir.c_str(), 0700);
   auto secret = shard::load_or_create_secret_key(settings_.data_dir, random_);
@@ -130,8 +130,8 @@ int Server::open_data() {
 }
 
 int Server::open_store() {
-  auto disk = engine::open_disk(settings_.data_dir + "/log");
-  if (!disk) return fail(kExitStore, settings_.data_dir + "/log", reason(disk.error()));
+  auto disk = engine::open_disk(settings_.data_dir);
+  if (!disk) return fail(kExitStore, settings_.data_dir, reason(disk.error()));
   log_disk_ = std::move(*disk);
 
   auto relational = store::Relational::open({.path = settings_.data_dir + "/ringtalk.db",

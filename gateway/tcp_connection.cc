@@ -148,7 +148,7 @@ void TcpConnection::resume() {
   if (state == SessionState::leaving) return;
   after_processing();
   if (!waiting_) {
-    if (saw_eof()) return Stream::finish();
+    if (saw_eof()) return finish_after_answers();
     receive(/*multishot=*/state != SessionState::accepted);
   }
 }
@@ -178,8 +178,14 @@ void TcpConnection::consume_unread(size_t bytes) {
 // The peer will send nothing more; what it asked is still answered.
 void TcpConnection::on_eof() {
   gateway_.metrics().add(Counter::close_peer);
-  if (waiting_ || busy) return;  // resume() ends it, or the alarm
-  finish();
+  if (waiting_) return;  // resume() ends it, or the alarm
+  finish_after_answers();
+}
+
+void TcpConnection::finish_after_answers() {
+  if (!busy && sends_count == 0) return finish();
+  waiting_       = true;
+  waits_for_send = true;  // each decided send wakes; so does the answer that makes it busy
 }
 
 void TcpConnection::close_malformed() {

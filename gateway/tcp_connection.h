@@ -60,6 +60,7 @@ class TcpConnection final : public engine::Stream, public shard::Session {
   void consume_unread(size_t bytes);
   void after_processing();
   bool within_login_limits(size_t bytes);
+  void finish_after_answers();
   void close_malformed();
   void arm_by(uint64_t ns);
   void on_alarm() noexcept;

@@ -45,7 +45,7 @@ struct Context {
   DeliveryWatch watch;
   std::vector<SessionKey> stalled;  // found a lane or the store full; offered again next turn
 
-  uint32_t now_s() const { return loop.wall_s(); }
+  uint32_t now_s() { return loop.wall_s(); }
   uint32_t home_of(UserId user) const { return home(user, shards); }
   uint32_t home_of(ConversationId conversation) const { return home(conversation, shards); }
 

@@ -11,6 +11,7 @@
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
+#include "shard/unread.h"
 
 namespace ringtalk::shard {
 namespace {
@@ -38,6 +39,7 @@ constexpr Dispatch::Row Dispatch::kRows[] = {
     {CommandId::msg_data_ack, kOpen, kFree, &Dispatch::message_ack},
     {CommandId::msg_data_read_ack, kOpen, kFree, &Dispatch::read_ack},
     {CommandId::client_time_request, kOpen, kPaced, &Dispatch::server_time},
+    {CommandId::unread_msg_cnt_request, kOpen, kPaced, &Dispatch::unread_count},
     {CommandId::get_msg_list_request, kOpen, kPaced, &Dispatch::message_list},
     {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, &Dispatch::heartbeat},
 };
@@ -86,6 +88,8 @@ Taken Dispatch::foreign(Session& session, CommandId command) {
 }
 
 Taken Dispatch::server_address(Session& session, const Split& frame) {
+  IM::Login::IMMsgServReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
   IM::Login::IMMsgServRsp response;
   response.set_result_code(IM::BaseDefine::REFUSE_REASON_NONE);
   response.set_prior_ip(context_.limits.public_host);
@@ -102,6 +106,8 @@ Taken Dispatch::login_request(Session& session, const Split& frame) {
 }
 
 Taken Dispatch::logout(Session& session, const Split& frame) {
+  IM::Login::IMLogoutReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
   IM::Login::IMLogoutRsp response;
   response.set_result_code(0);
   answer(session, frame_of(CommandId::logout_response, frame.header.sequence, response));
@@ -150,10 +156,16 @@ Taken Dispatch::read_ack(Session& session, const Split& frame) {
 }
 
 Taken Dispatch::server_time(Session& session, const Split& frame) {
+  IM::Message::IMClientTimeReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
   IM::Message::IMClientTimeRsp response;
   response.set_server_time(context_.now_s());
   answer(session, frame_of(CommandId::client_time_response, frame.header.sequence, response));
   return Taken::taken;
+}
+
+Taken Dispatch::unread_count(Session& session, const Split& frame) {
+  return unread_.ask(session, frame.header.sequence, frame.body);
 }
 
 Taken Dispatch::message_list(Session& session, const Split& frame) {

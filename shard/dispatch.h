@@ -21,11 +21,12 @@ namespace ringtalk::shard {
 class Login;
 class Messages;
 class History;
+class Unread;
 
 class Dispatch {
  public:
-  Dispatch(Context& context, Login& login, Messages& messages, History& history)
-      : context_(context), login_(login), messages_(messages), history_(history) {}
+  Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread)
+      : context_(context), login_(login), messages_(messages), history_(history), unread_(unread) {}
 
   // `frame` is whole. Its bytes are valid during the call only.
   Taken take(Session& session, const proto::Split& frame);
@@ -51,12 +52,14 @@ class Dispatch {
   Taken message_ack(Session& session, const proto::Split& frame);
   Taken read_ack(Session& session, const proto::Split& frame);
   Taken server_time(Session& session, const proto::Split& frame);
+  Taken unread_count(Session& session, const proto::Split& frame);
   Taken message_list(Session& session, const proto::Split& frame);
 
   Context& context_;
   Login& login_;
   Messages& messages_;
   History& history_;
+  Unread& unread_;
 };
 
 }  // namespace ringtalk::shard

@@ -4,6 +4,7 @@
 //   login_ask               login_done       check this login request
 //   append_ask              append_done      make this message durable in your conversation
 //   page_ask                page_done        read a page of your conversation
+//   unread_ask              unread_done      count what this user has not read in your conversations
 //   users_ask               users_done       these users exist now, or changed
 //   PUSH (needs a reserved slot)
 //   handover                                 this connection is yours now
@@ -41,6 +42,8 @@ enum class EventKind : uint32_t {
   page_done,
   users_ask,
   users_done,
+  unread_ask,
+  unread_done,
 };
 
 struct LoginAsk {
@@ -131,6 +134,19 @@ struct UsersAsk {
 struct UsersDone {
   static constexpr EventKind kKind = EventKind::users_done;
   uint32_t ticket;
+};
+
+struct UnreadAsk {
+  static constexpr EventKind kKind = EventKind::unread_ask;
+  uint32_t gathering;
+  UserId user;
+  engine::Payload* wanted;  // UnreadWanted[], see unread.h
+};
+
+struct UnreadDone {
+  static constexpr EventKind kKind = EventKind::unread_done;
+  uint32_t gathering;
+  engine::Payload* found;  // see unread.h; null: storage failed
 };
 
 class Event {

@@ -31,8 +31,9 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   });
   messages_ = std::make_unique<Messages>(*context_);
   history_  = std::make_unique<History>(*context_);
+  unread_   = std::make_unique<Unread>(*context_);
   login_    = std::make_unique<Login>(*context_, setup_.login);
-  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_);
+  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_);
   gateway_  = &gateway;
   setup_.loop.set_client(*this);
   setup_.loop.timers().arm(tick_, setup_.loop.now_ns() + kTickNs);
@@ -68,6 +69,7 @@ void Shard::on_turn() {
   login_->on_turn();
   messages_->on_turn();
   history_->on_turn();
+  unread_->on_turn();
   retry_stalled();
   gateway_->on_turn();
   if (setup_.drain.asked.load(std::memory_order_relaxed)) drain_turn();
@@ -128,6 +130,8 @@ void Shard::on_event(uint32_t from, const Event& event) {
     case EventKind::deliver: return messages_->on_deliver(event.as<Deliver>());
     case EventKind::page_ask: return history_->on_page_ask(from, event.as<PageAsk>());
     case EventKind::page_done: return history_->on_page_done(from, event.as<PageDone>());
+    case EventKind::unread_ask: return unread_->on_ask(from, event.as<UnreadAsk>());
+    case EventKind::unread_done: return unread_->on_done(from, event.as<UnreadDone>());
     case EventKind::users_ask: {
       const auto ask = event.as<UsersAsk>();
       learn_users(PayloadRef::adopt(ask.states));
@@ -181,7 +185,7 @@ void Shard::on_failed(Error error) {
 }
 
 bool Shard::quiet() const {
-  return messages_->idle() && history_->idle() && context_->store.idle();
+  return messages_->idle() && history_->idle() && unread_->idle() && context_->store.idle();
 }
 
 void Shard::drain_turn() {

@@ -14,6 +14,7 @@
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
+#include "shard/unread.h"
 
 namespace ringtalk::shard {
 
@@ -75,6 +76,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   // --- store::Sink
   void on_appended(const store::Appended& result) override { messages_->on_appended(result); }
   void on_page(uint64_t cookie, Error error, std::span<const store::Message> page) override {
+    if (cookie & Unread::kCookieBit) return unread_->on_page(cookie, error, page);
     history_->on_page(cookie, error, page);
   }
   void on_failed(Error error) override;
@@ -104,6 +106,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   std::unique_ptr<Context> context_;
   std::unique_ptr<Messages> messages_;
   std::unique_ptr<History> history_;
+  std::unique_ptr<Unread> unread_;
   std::unique_ptr<Login> login_;
   std::unique_ptr<Dispatch> dispatch_;
   Gateway* gateway_ = nullptr;

@@ -165,7 +165,11 @@ class Store {
   // Rows of both users in the conversation list; durable before the first message is acknowledged.
   virtual Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                          Callback<void> done) = 0;
+  // The peers with whom the user has a visible conversation (1:1), at most kConversationsMax.
+  virtual Result<void> list_conversations(UserId user, Callback<std::vector<UserId>> done) = 0;
 };
+
+inline constexpr uint32_t kConversationsMax = 10'000;  // of one user's list
 
 // Which shard owns what; pure functions of the id. The store distributes what it recovers by them.
 struct Homes {

@@ -31,7 +31,7 @@ EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard, std::unique_
                .salt          = owner.recovered_.salt,
                .segment_bytes = owner.recovered_.segment_bytes},
               current),
-      pages_(reader_, sink, salt_sum(owner.recovered_.salt)),
+      pages_(reader_, owner.opener_, shard, sink, salt_sum(owner.recovered_.salt)),
       builder_(reader_, state_->heads, tails_, salt_sum(owner.recovered_.salt)) {
   waiting_.reserve(PageReader::kPagesMax);
   if (current) files_.lend(current->number, current->fd);
@@ -146,6 +146,11 @@ Result<void> EmbeddedStore::upgrade_password(UserId id, std::string argon2id, Ca
 Result<void> EmbeddedStore::open_conversation(ConversationId conversation, uint32_t time, Callback<void> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->open_conversation(shard_, conversation, time, std::move(done));
+}
+
+Result<void> EmbeddedStore::list_conversations(UserId user, Callback<std::vector<UserId>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_conversations(shard_, user, std::move(done));
 }
 
 // --- the process ----------------------------------------------------------------------------------------------

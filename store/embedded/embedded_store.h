@@ -55,6 +55,7 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> list_users(UserId after, uint32_t limit, Callback<std::vector<User>> done) override;
   Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) override;
   Result<void> open_conversation(ConversationId conversation, uint32_t time, Callback<void> done) override;
+  Result<void> list_conversations(UserId user, Callback<std::vector<UserId>> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }

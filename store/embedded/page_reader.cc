@@ -1,9 +1,11 @@
 #include "store/embedded/page_reader.h"
 
 #include <algorithm>
-#include <optional>
+#include <memory>
+#include <utility>
 
 #include "engine/base/assert.h"
+#include "store/embedded/message_search.h"
 
 namespace ringtalk::store {
 namespace {
@@ -17,6 +19,7 @@ constexpr uint32_t kTagBlock    = 1u << 16;
 constexpr uint32_t kTagWalk     = 2u << 16;
 constexpr uint32_t kTagLong     = 3u << 16;
 constexpr uint32_t kTagMask     = 0xffff;
+constexpr uint32_t kSearchesMax  = 8;  // of one page
 constexpr size_t kArenaKeptBytes = 512 * kKiB;
 
 constexpr uint32_t block_of(uint32_t msg_id) { return (msg_id - 1) / kBlockMessages + 1; }
@@ -30,6 +33,7 @@ class PageReader::Page final : public ReadClient {
   void start(const PageRequest& request, const HeadEntry& head, const Tail* tail);
   void advance();
   void on_read(uint32_t tag, Pointer place, Result<Bytes> bytes) noexcept override;
+  void on_found(MessageSearch::Found found);
 
   bool again = false;  // stands in owner_.again_
   uint64_t cookie() const { return request_.cookie; }
@@ -71,6 +75,7 @@ class PageReader::Page final : public ReadClient {
   void fill_from(const Tail& tail);
   bool locate();
   bool walk();
+  bool search();
   void chain();
   bool fetch();
   bool fetch_long(uint32_t messages);
@@ -97,16 +102,34 @@ class PageReader::Page final : public ReadClient {
   std::array<Target, kTargetsMax> targets_;
   uint32_t targets_count_ = 0;
   Spot anchor_;             // the lowest known message above high_
-  bool walking_   = false;
-  bool dead_end_  = false;  // high_ cannot be reached
+  Spot sure_;               // the same, but never by a damaged record's word
+  bool hinted_ = false;     // items_[0] was placed by a damaged record's word
+  bool dead_end_     = false;  // the record at anchor_ does not lead on
+  uint32_t searches_ = 0;
   Pointer root_;            // the newest block record not yet found wanting
   std::vector<std::byte> arena_;
 };
 
+static_assert(PageReader::kPagesMax + RecordReader::kReadsMax <= FileOpener::kJobsMax);
+
+class PageReader::SearchJob final : public engine::Job {
+ public:
+  SearchJob(Page& page, FileOpener& opener, const MessageSearch& search)
+      : page_(page), opener_(opener), search_(search) {}
+  void run() override { found_ = search_.run(opener_.disk()); }
+  void done() override { page_.on_found(found_); }
+
+ private:
+  Page& page_;
+  FileOpener& opener_;
+  const MessageSearch search_;
+  MessageSearch::Found found_;
+};
+
 // --- owner ------------------------------------------------------------------------------------------------
 
-PageReader::PageReader(RecordReader& reader, Sink& sink, uint32_t salt)
-    : reader_(reader), sink_(sink), salt_(salt) {}
+PageReader::PageReader(RecordReader& reader, FileOpener& opener, uint32_t shard, Sink& sink, uint32_t salt)
+    : reader_(reader), opener_(opener), shard_(shard), sink_(sink), salt_(salt) {}
 
 PageReader::~PageReader() = default;
 
@@ -150,12 +173,14 @@ void PageReader::Page::start(const PageRequest& request, const HeadEntry& head, 
   error_   = Errc::ok;
   for (uint32_t i = 0; i < count_; ++i) items_[i] = {};
   targets_count_ = 0;
-  walking_ = dead_end_ = false;
-  root_                = head.block;
+  dead_end_      = false;
+  searches_      = 0;
+  root_          = head.block;
   arena_.clear();
   if (count_ == 0) return;
 
-  anchor_ = {};
+  anchor_ = sure_ = {};
+  hinted_         = false;
   place_item(head.msg_id, head.newest);
   if (tail) fill_from(*tail);
   for (uint32_t i = 0; i < count_; ++i)
@@ -179,7 +204,7 @@ void PageReader::Page::place_item(uint32_t msg_id, Pointer place) {
 }
 
 void PageReader::Page::lower_anchor(uint32_t msg_id, Pointer place) {
-  if (anchor_.msg_id == 0 || msg_id < anchor_.msg_id) anchor_ = {msg_id, place};
+  if (anchor_.msg_id == 0 || msg_id < anchor_.msg_id) anchor_ = sure_ = {msg_id, place};
 }
 
 void PageReader::Page::add_target(uint32_t block, Pointer root) {
@@ -297,11 +322,8 @@ void PageReader::Page::give_up(Target& target) {
 // --- walking down to the first message -----------------------------------------------------------------------------
 
 bool PageReader::Page::walk() {
-  if (count_ == 0 || items_[0].state != State::unknown || dead_end_) return false;
-  if (anchor_.msg_id == 0 || !anchor_.place) {
-    dead_end_ = true;
-    return false;
-  }
+  if (count_ == 0 || items_[0].state != State::unknown || anchor_.msg_id == 0 || !anchor_.place) return false;
+  if (dead_end_) return search();
   return read(kTagWalk, anchor_.place, RecordReader::kWindowBytes) || again;
 }
 
@@ -325,11 +347,43 @@ void PageReader::Page::on_walked(Pointer place, const Result<Bytes>& bytes) {
   const Pointer prev  = record.header.prev;
   const Pointer block = record.header.block;
   const uint32_t next = anchor_.msg_id - 1;
-  if (next > high_)
+  if (parsed == Parse::record) sure_ = anchor_;
+  if (next > high_) {
     anchor_ = {next, prev};
-  else
+  } else {
     place_item(next, prev);
+    hinted_ = parsed != Parse::record;
+  }
   if (parsed == Parse::record && block && block < root_) new_root(block);
+}
+
+bool PageReader::Page::search() {
+  if (searches_ == kSearchesMax) return false;
+  ++searches_;
+  ++reads_;
+  std::unique_ptr<engine::Job> job = std::make_unique<SearchJob>(
+      *this, owner_.opener_,
+      MessageSearch{.conversation = head_.conversation,
+                    .below_id     = sure_.msg_id,
+                    .below_place  = sure_.place,
+                    .salt         = owner_.salt_});
+  const bool submitted = owner_.opener_.submit(owner_.shard_, job).has_value();
+  RT_ASSERT(submitted);  // pages and reads together are fewer than jobs
+  return true;
+}
+
+void PageReader::Page::on_found(MessageSearch::Found found) {
+  RT_ASSERT(reads_ > 0);
+  --reads_;
+  if (found.msg_id > high_) {
+    anchor_ = sure_ = {found.msg_id, found.place};
+    dead_end_       = false;
+  } else if (found.msg_id == high_) {
+    place_item(high_, found.place);
+  } else {
+    searches_ = kSearchesMax;  // the message asked for is itself lost
+  }
+  advance();
 }
 
 // An older block record, found on the way around a damaged one.
@@ -409,6 +463,10 @@ void PageReader::Page::on_items(uint32_t first, Pointer place, const Result<Byte
       item.body_bytes      = record.header.body_bytes;
       if (wanted(record, id_of(i))) item.prev = record.header.prev;
     }
+  }
+  if (first == 0 && items_[0].state == State::bad && std::exchange(hinted_, false)) {
+    items_[0].state = State::unknown;  // the hint was wrong, not the message: search for it
+    dead_end_       = true;
   }
 }
 

@@ -4,7 +4,8 @@
 //            Where a block record is missing or damaged, messages above it are walked instead.
 // Trust      every record is checked: checksum, kind, conversation, msg_id. A damaged message ends its
 //            page: what is newer is delivered with Errc::corrupt. Its own prev may still be used to get
-//            past it; whether that pointer was right shows at the record it leads to.
+//            past it; whether that pointer was right shows at the record it leads to. When it was
+//            not, the message below is searched for in the segments.
 // Bound      kPagesMax pages, kReadsMax reads of one page at once; kMessagesMax messages and bytes_max
 //            (at most kBytesMax) of bodies a page. More pages: Errc::full.
 // Cost       neighbours in the log are read together. Cold newest 100: the block record, up to 31 steps
@@ -29,7 +30,7 @@ class PageReader {
   static constexpr uint32_t kBytesMax    = kMiB;
   static constexpr uint32_t kReadsMax    = 32;
 
-  PageReader(RecordReader& reader, Sink& sink, uint32_t salt);
+  PageReader(RecordReader& reader, FileOpener& opener, uint32_t shard, Sink& sink, uint32_t salt);
   ~PageReader();
 
   // Whether one more page can be taken.
@@ -44,11 +45,14 @@ class PageReader {
 
  private:
   class Page;
+  class SearchJob;
   friend class Page;
 
   void finish(Page& page, Errc error, uint32_t messages);
 
   RecordReader& reader_;
+  FileOpener& opener_;
+  const uint32_t shard_;
   Sink& sink_;
   const uint32_t salt_;
   uint32_t pages_ = 0;

@@ -76,6 +76,9 @@ constexpr std::string_view kShowSession =
     " ON CONFLICT (user_id, type, peer_id) DO UPDATE SET status = 0, updated = excluded.updated"
     " WHERE status <> 0";
 
+constexpr std::string_view kListSessions =
+    "SELECT peer_id FROM session WHERE user_id = ?1 AND type = 1 AND status = 0 LIMIT ?2";
+
 User read_user(const Query& row) {
   return {
       .id         = UserId(static_cast<uint32_t>(row.integer(0))),
@@ -185,6 +188,12 @@ Result<void> Relational::open_conversation(uint32_t shard, ConversationId conver
       std::move(done));
 }
 
+Result<void> Relational::list_conversations(uint32_t shard, UserId user,
+                                            Callback<std::vector<UserId>> done) {
+  return call<std::vector<UserId>, false>(
+      shard, [this, user] { return select_sessions(user); }, std::move(done));
+}
+
 // --- opening -------------------------------------------------------------------------------------
 
 Relational::Relational(const Options& options, engine::Clock& clock)
@@ -224,7 +233,7 @@ Result<void> Relational::prepare() {
       {&find_account_, kFindAccount}, {&find_user_, kFindUser},
       {&list_users_, kListUsers},     {&newest_stamp_, kNewestStamp},
       {&insert_user_, kInsertUser},   {&upgrade_password_, kUpgradePassword},
-      {&show_session_, kShowSession},
+      {&show_session_, kShowSession}, {&list_sessions_, kListSessions},
   };
   for (const auto& [statement, sql] : all)
     if (auto prepared = statement->prepare(db_, sql); !prepared) return prepared;
@@ -375,6 +384,18 @@ Result<void> Relational::replace_password(UserId id, std::string_view argon2id) 
   if (auto ran = query.bind(1, raw(id)).bind(2, argon2id).run(); !ran) return ran;
   if (db_.changes() == 0) return fail(Errc::not_found);
   return {};
+}
+
+Result<std::vector<UserId>> Relational::select_sessions(UserId user) {
+  Query query(list_sessions_);
+  query.bind(1, raw(user)).bind(2, kConversationsMax);
+  std::vector<UserId> peers;
+  for (;;) {
+    auto row = query.step();
+    if (!row) return std::unexpected(row.error());
+    if (!*row) return peers;
+    peers.push_back(UserId(static_cast<uint32_t>(query.integer(0))));
+  }
 }
 
 Result<void> Relational::show_session(UserId user, UserId peer, uint32_t time) {

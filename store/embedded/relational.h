@@ -67,6 +67,7 @@ class Relational final : public engine::Worker {
   // Users only; Errc::unsupported for a group (its list follows from its members).
   Result<void> open_conversation(uint32_t shard, ConversationId conversation, uint32_t time,
                                  Callback<void> done);
+  Result<void> list_conversations(uint32_t shard, UserId user, Callback<std::vector<UserId>> done);
 
  private:
   template <class T, bool kWrites, class Work>
@@ -94,12 +95,13 @@ class Relational final : public engine::Worker {
   Result<uint64_t> next_stamp(uint32_t now);
   Result<void> replace_password(UserId id, std::string_view argon2id);
   Result<void> show_session(UserId user, UserId peer, uint32_t time);
+  Result<std::vector<UserId>> select_sessions(UserId user);
 
   engine::Clock& clock_;
   Sqlite db_;  // before its statements: they go first
   Statement begin_, commit_, rollback_, savepoint_, release_, undo_;
   Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, upgrade_password_,
-      show_session_;
+      show_session_, list_sessions_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not

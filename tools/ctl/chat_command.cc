@@ -1,0 +1,473 @@
+// `ringtalkctl chat`: two terminals are two people.
+//
+// Joins a socket, a ChatSession, a ChatScreen and a Directory in one loop over poll(); the rules of the
+// protocol are in chat_session.h, those of the terminal in chat_screen.h.
+//
+// Errors  exit 0 after /quit, end of input or a signal; 1 when the login is refused, the first connection
+//         fails or another device takes over; 2 for a wrong command line.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <random>
+
+#include "engine/base/assert.h"
+#include "proto/utf8.h"
+#include "tools/ctl/address.h"
+#include "tools/ctl/chat_screen.h"
+#include "tools/ctl/chat_session.h"
+#include "tools/ctl/command.h"
+#include "tools/ctl/directory.h"
+#include "tools/ctl/password.h"
+#include "tools/ctl/printable.h"
+
+namespace ringtalk::ctl {
+
+namespace {
+
+using namespace std::chrono_literals;  // NOLINT: durations read like the manual
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kConnectLimit     = 5s;
+constexpr auto kBackOffFirst     = 250ms;
+constexpr auto kBackOffMax       = 15s;
+constexpr uint32_t kHistoryLines = 20;
+constexpr size_t kPreviewColumns = 40;
+
+constexpr std::string_view kHelp =
+    "a line is sent to the partner; // at its start sends one slash\n"
+    "/to NAME      choose the partner (a name, or an id as #12)\n"
+    "/history [N]  the newest N messages with the partner (20; at most 100)\n"
+    "/help         this\n"
+    "/quit         log out and leave (also ^D)";
+
+struct ChatOptions {
+  std::string name;
+  std::string server = "127.0.0.1:8000";
+  std::string password;
+  std::string partner;
+  std::string aes_key = std::string(kTextKey);
+  bool mobile         = false;
+};
+
+volatile std::sig_atomic_t stop_requested = 0;
+extern "C" void on_stop_signal(int) { stop_requested = 1; }
+
+void catch_stop_signals() {
+  struct sigaction action{};
+  action.sa_handler = &on_stop_signal;  // no SA_RESTART: poll() must return
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+}
+
+std::string clock_text(uint32_t seconds) {
+  const std::time_t time = seconds;
+  std::tm local{};
+  const std::time_t now = std::time(nullptr);
+  std::tm today{};
+  if (localtime_r(&time, &local) == nullptr || localtime_r(&now, &today) == nullptr)
+    return "??:??:??";
+  const bool same_day = local.tm_yday == today.tm_yday && local.tm_year == today.tm_year;
+  return same_day ? fmt::format("{:%H:%M:%S}", local) : fmt::format("{:%Y-%m-%d %H:%M:%S}", local);
+}
+
+std::string preview(std::string_view text) {
+  std::string out;
+  size_t columns = 0;
+  while (!text.empty()) {
+    const CodePoint point = first_code_point(text);
+    columns += static_cast<size_t>(column_width(point.value));
+    if (columns > kPreviewColumns) return escaped(out) + "…";
+    out += text.substr(0, point.bytes);
+    text.remove_prefix(point.bytes);
+  }
+  return escaped(out);
+}
+
+class Chat {
+ public:
+  Chat(const ChatOptions& options, Address server, ChatSession::Options session,
+       Directory directory)
+      : options_(options),
+        server_(std::move(server)),
+        session_(std::move(session)),
+        directory_(std::move(directory)) {}
+
+  int run();
+
+ private:
+  // ---- the loop ----
+  void connect();
+  void exchange();
+  bool takes_lines() const;
+  void flush();
+  void handle_events();
+  int milliseconds_to_wait() const;
+  void leave_if_done();
+  void end(int code) { exit_code_ = code; }
+
+  // ---- what happened ----
+  void handle(const LoggedIn& event);
+  void handle(const LoginRefused& event);
+  void handle(const Kicked& event);
+  void handle(const LoggedOut&) { end(kExitOk); }
+  void handle(const Arrived& event);
+  void handle(const Missed& event);
+  void handle(const Acknowledged& event);
+  void handle(const NotDelivered& event);
+  void handle(const History& event);
+  void handle(const HistoryFailed& event);
+  void handle(const Broken& event);
+  void show_line(const ChatLine& line, std::string_view mark);
+
+  // ---- what the user types ----
+  void take_line(const std::string& line);
+  void take_command(std::string_view line);
+  void choose_partner(std::string_view name);
+  void ask_history(std::string_view count);
+  void send(std::string_view text);
+  void update_prompt();
+
+  const ChatOptions& options_;
+  const Address server_;
+  ChatSession session_;
+  Directory directory_;
+  std::unique_ptr<ChatScreen> screen_;  // from the first login on; until then plain lines
+  Socket socket_;
+
+  UserId partner_{};
+  std::map<Ticket, std::string> sent_;  // texts whose fate is not known, for "not delivered"
+  bool quit_       = false;
+  bool was_online_ = false;
+  std::optional<int> exit_code_;
+  Clock::time_point connect_at_       = Clock::now();
+  std::chrono::milliseconds back_off_ = kBackOffFirst;
+};
+
+int Chat::run() {
+  while (!exit_code_) {
+    if (stop_requested != 0) return kExitOk;
+    if (!socket_.is_open() && Clock::now() >= connect_at_) connect();
+    if (!exit_code_) exchange();
+    if (!exit_code_) leave_if_done();
+  }
+  return *exit_code_;
+}
+
+void Chat::connect() {
+  auto socket = connect_tcp(server_, kConnectLimit);
+  if (socket) {
+    socket_ = std::move(*socket);
+    session_.on_connected(Clock::now());
+    flush();
+    return;
+  }
+  if (!was_online_) {
+    const bool os = socket.error().code == Errc::os;
+    complain(fmt::format("cannot reach {}: {}", options_.server,
+                         os ? std::strerror(socket.error().os) : "no such host"));
+    return end(kExitFailed);
+  }
+  connect_at_ = Clock::now() + back_off_;
+  back_off_   = std::min<std::chrono::milliseconds>(back_off_ * 2, kBackOffMax);
+}
+
+bool Chat::takes_lines() const { return screen_ && !quit_ && session_.can_send(); }
+
+int Chat::milliseconds_to_wait() const {
+  const auto now = Clock::now();
+  auto next      = session_.next_deadline();
+  if (!socket_.is_open()) next = std::min(next, connect_at_);
+  // A signal between its check and poll() costs this much at most.
+  next = std::min(next, now + 1s);
+  if (next <= now) return 0;
+  return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
+}
+
+void Chat::exchange() {
+  const bool reads = takes_lines() && screen_->wants_input();
+  std::array<pollfd, 2> fds{pollfd{reads ? STDIN_FILENO : -1, POLLIN, 0},
+                            pollfd{socket_.fd(), POLLIN, 0}};
+  if (poll(fds.data(), fds.size(), milliseconds_to_wait()) < 0 && errno != EINTR) {
+    complain(std::strerror(errno));
+    return end(kExitFailed);
+  }
+  if (fds[1].revents != 0) {
+    std::array<std::byte, 64 * 1024> buffer;
+    const ssize_t got = recv(socket_.fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (got > 0) {
+      session_.on_bytes(Bytes(buffer).first(static_cast<size_t>(got)), Clock::now());
+    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+      session_.on_closed();
+    }
+  }
+  session_.on_time(Clock::now());
+  handle_events();
+  if (exit_code_) return;
+  if (fds[0].revents != 0) screen_->read_input();
+  while (!exit_code_ && takes_lines()) {
+    const auto line = screen_->next_line();
+    if (!line) break;
+    take_line(*line);
+    handle_events();
+  }
+  flush();
+  if (std::ferror(stdout) != 0) end(kExitFailed);  // nobody reads any more
+}
+
+void Chat::flush() {
+  const std::string bytes = session_.take_output();
+  if (bytes.empty() || !socket_.is_open()) return;
+  if (!send_all(socket_, bytes)) {
+    session_.on_closed();
+    handle_events();
+  }
+}
+
+void Chat::handle_events() {
+  for (const ChatEvent& event : session_.take_events()) {
+    std::visit([&](const auto& happened) { handle(happened); }, event);
+  }
+  // What the events made the session say.
+  if (socket_.is_open() && session_.state() == ChatSession::State::online) flush();
+}
+
+void Chat::leave_if_done() {
+  if (screen_ && screen_->ended()) quit_ = true;
+  if (!quit_ || session_.has_pending_sends()) return;
+  switch (session_.state()) {
+    case ChatSession::State::online: session_.leave(Clock::now()); return flush();
+    case ChatSession::State::offline: return end(kExitOk);  // nobody to say goodbye to
+    default: return;
+  }
+}
+
+// ---- what happened ----
+
+void Chat::handle(const LoggedIn& event) {
+  back_off_ = kBackOffFirst;
+  if (!screen_) screen_ = std::make_unique<ChatScreen>();
+  if (event.again) {
+    screen_->show("connected again");
+    return;
+  }
+  was_online_ = true;
+  screen_->show(fmt::format("logged in as {} ({}), id {}", escaped(options_.name),
+                            escaped(event.nick), raw(event.user)));
+  if (!options_.partner.empty()) choose_partner(options_.partner);
+  if (raw(partner_) == 0) screen_->show("/to NAME chooses whom to talk to, /help lists the rest");
+  update_prompt();
+}
+
+void Chat::handle(const LoginRefused& event) {
+  screen_.reset();
+  complain(fmt::format("login refused: {} (code {})",
+                       event.reason.empty() ? "no reason given" : event.reason, event.code));
+  end(kExitFailed);
+}
+
+void Chat::handle(const Kicked& event) {
+  screen_.reset();
+  complain(event.reason == 2
+               ? "logged out by your phone"
+               : "logged out: this account has logged in on another device of this kind");
+  end(kExitFailed);
+}
+
+void Chat::show_line(const ChatLine& line, std::string_view mark) {
+  const bool ours = line.author == session_.user();
+  std::string who = ours ? "me" : directory_.name_of(line.author);
+  if (ours && raw(line.peer) != 0) who += fmt::format(" → {}", directory_.name_of(line.peer));
+  if (raw(line.group) != 0) who = fmt::format("[group {}] {}", raw(line.group), who);
+  std::string what;
+  switch (line.kind) {
+    case ChatLine::Kind::text: what = escaped(line.text); break;
+    case ChatLine::Kind::opaque:
+      what = fmt::format("(does not decrypt) {}", escaped(line.text));
+      break;
+    case ChatLine::Kind::sound: what = fmt::format("(sound, {} s)", line.sound_seconds); break;
+  }
+  screen_->show(fmt::format("{}{} {}: {}", mark, clock_text(line.create_time), who, what));
+}
+
+void Chat::handle(const Arrived& event) { show_line(event.line, event.missed ? "(missed) " : ""); }
+
+void Chat::handle(const Missed& event) {
+  screen_->show(fmt::format("more was missed from {} than is shown: /to and /history",
+                            directory_.name_of(event.peer)));
+}
+
+void Chat::handle(const Acknowledged& event) {
+  screen_->show(
+      fmt::format("✓ {}{}", event.msg_id, event.late ? " (late: it is delivered after all)" : ""));
+  sent_.erase(event.ticket);
+}
+
+void Chat::handle(const NotDelivered& event) {
+  screen_->show(fmt::format("not delivered: {}", preview(sent_[event.ticket])));
+  sent_.erase(event.ticket);
+}
+
+void Chat::handle(const History& event) {
+  screen_->show(fmt::format(
+      "--- {} with {}, oldest first",
+      event.lines.size() == 1 ? "1 message" : fmt::format("{} messages", event.lines.size()),
+      directory_.name_of(event.peer)));
+  for (const ChatLine& line : event.lines) show_line(line, fmt::format("{:>5} ", line.msg_id));
+  screen_->show("---");
+}
+
+void Chat::handle(const HistoryFailed& event) {
+  screen_->show(fmt::format("no history with {} now", directory_.name_of(event.peer)));
+}
+
+void Chat::handle(const Broken& event) {
+  socket_.close();
+  if (!was_online_) {
+    complain(event.why);
+    return end(kExitFailed);
+  }
+  // Everybody lost the same server at the same moment: not everybody comes back in the same one.
+  static std::minstd_rand random(std::random_device{}());
+  const auto jitter = std::uniform_int_distribution<int64_t>(0, back_off_.count())(random);
+  connect_at_       = Clock::now() + back_off_ / 2 + std::chrono::milliseconds(jitter);
+  back_off_         = std::min<std::chrono::milliseconds>(back_off_ * 2, kBackOffMax);
+  screen_->show(fmt::format("{}; connecting again", event.why));
+}
+
+// ---- what the user types ----
+
+void Chat::update_prompt() {
+  screen_->set_prompt(raw(partner_) == 0 ? "> "
+                                         : fmt::format("→ {}> ", directory_.name_of(partner_)));
+}
+
+void Chat::take_line(const std::string& line) {
+  if (line.empty()) return;
+  if (line.starts_with("//")) return send(std::string_view(line).substr(1));
+  if (line.starts_with('/')) return take_command(line);
+  send(line);
+}
+
+void Chat::take_command(std::string_view line) {
+  const size_t space             = line.find(' ');
+  const std::string_view command = line.substr(0, space);
+  std::string_view argument      = space == std::string_view::npos ? "" : line.substr(space + 1);
+  while (argument.starts_with(' ')) argument.remove_prefix(1);
+  while (argument.ends_with(' ')) argument.remove_suffix(1);
+  if (command == "/quit") {
+    quit_ = true;
+  } else if (command == "/to") {
+    choose_partner(argument);
+  } else if (command == "/history") {
+    ask_history(argument);
+  } else if (command == "/help") {
+    screen_->show(kHelp);
+  } else {
+    screen_->show(fmt::format("no command {}: /help lists them", escaped(command)));
+  }
+}
+
+void Chat::choose_partner(std::string_view name) {
+  const auto user = directory_.find(name);
+  if (name.empty() || !user) {
+    screen_->show(
+        fmt::format("no user {}{}", escaped(name),
+                    directory_.knows_names() ? "" : ": names are not known here, give an id"));
+    return;
+  }
+  if (*user == session_.user()) {
+    screen_->show("that is you");
+    return;
+  }
+  partner_ = *user;
+  session_.watch(partner_, Clock::now());
+  screen_->show(fmt::format("talking to {}", directory_.name_of(partner_)));
+  update_prompt();
+}
+
+void Chat::ask_history(std::string_view count) {
+  uint32_t lines          = kHistoryLines;
+  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), lines);
+  const bool good = count.empty() || (error == std::errc{} && end == count.data() + count.size());
+  if (!good || lines == 0) return screen_->show("/history wants a number from 1 to 100");
+  if (raw(partner_) == 0) return screen_->show("history with whom? /to NAME first");
+  session_.request_history(partner_, std::min(lines, kHistoryLinesMax), Clock::now());
+}
+
+void Chat::send(std::string_view text) {
+  if (raw(partner_) == 0) return screen_->show("to whom? /to NAME first");
+  if (text.size() > kPlainTextBytesMax) {
+    return screen_->show(
+        fmt::format("not sent: {} bytes of at most {}", text.size(), kPlainTextBytesMax));
+  }
+  if (!proto::valid_utf8(as_bytes(text))) return screen_->show("not sent: this is not UTF-8");
+  const Ticket ticket = session_.send_text(partner_, text, Clock::now());
+  sent_.emplace(ticket, text);
+}
+
+int run_chat(const Context& context, const ChatOptions& options) {
+  const auto server = parse_address(options.server);
+  const auto http   = parse_address(context.http);
+  if (!server || !http) {
+    complain(fmt::format("HOST:PORT is wanted, not {}", server ? context.http : options.server));
+    return kExitUsage;
+  }
+  if (options.aes_key.size() != kTextKeyBytes) {
+    complain(fmt::format("--aes-key wants {} bytes", kTextKeyBytes));
+    return kExitUsage;
+  }
+  const auto password =
+      obtain_password(options.password, fmt::format("password of {}: ", escaped(options.name)));
+  if (!password) {
+    complain("no password: --password PW, or --password - to read it from standard input");
+    return kExitUsage;
+  }
+  std::unique_ptr<HttpClient> client;
+  if (const auto token = read_admin_token(context.data_dir)) {
+    client = std::make_unique<HttpClient>(*http, token.value);
+  }
+  std::random_device random;
+  ChatSession::Options session{
+      .name           = options.name,
+      .password_md5   = md5hex(*password),
+      .mobile         = options.mobile,
+      .codec          = TextCodec(options.aes_key),
+      .send_id_prefix = fmt::format("ctl-{:08x}{:08x}-", random(), random()),
+      .first_sequence = static_cast<uint16_t>(1 + random() % ChatSession::kSequenceMax)};
+  catch_stop_signals();
+  return Chat(options, *server, std::move(session), Directory(std::move(client))).run();
+}
+
+}  // namespace
+
+void add_chat_command(CLI::App& app, Context& context) {
+  auto options   = std::make_shared<ChatOptions>();
+  CLI::App* chat = app.add_subcommand("chat", "talk to other users from this terminal");
+  chat->add_option("NAME", options->name, "login name")->required();
+  chat->add_option("--server", options->server, "HOST:PORT of the server's chat door")
+      ->capture_default_str();
+  chat->add_option("--password", options->password,
+                   "password; - reads it from standard input; asked for when missing");
+  chat->add_option("--to", options->partner, "whom to talk to: a name, or an id as #12");
+  chat->add_option("--aes-key", options->aes_key, "the 32 bytes under which clients wrap texts");
+  chat->add_flag("--mobile", options->mobile,
+                 "log in as a phone: one phone and one PC live side by side");
+  chat->callback([&context, options] {
+    context.run = [&context, options] { return run_chat(context, *options); };
+  });
+}
+
+}  // namespace ringtalk::ctl

@@ -1,0 +1,46 @@
+// ringtalkctl: what operators and the curious do from a terminal.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <exception>
+#include <string>
+
+#include "proto/parse.h"
+#include "tools/ctl/command.h"
+
+int main(int argc, char** argv) {
+  using namespace ringtalk::ctl;  // NOLINT: this file only joins what the others offer
+  std::signal(SIGPIPE, SIG_IGN);
+  ringtalk::proto::silence_protobuf_log();
+
+  Context context;
+  CLI::App app{"Looks after a ringtalk server: accounts, a terminal chat, stored data."};
+  app.name("ringtalkctl");
+  app.set_version_flag("--version", std::string("ringtalkctl ") + RINGTALK_VERSION);
+  app.add_option("--http", context.http, "HOST:PORT of the server's HTTP door")
+      ->envname("RINGTALK_HTTP")
+      ->capture_default_str();
+  app.add_option("--data-dir", context.data_dir,
+                 "data directory of the server; its admin.token is read")
+      ->envname("RINGTALK_DATA_DIR")
+      ->capture_default_str();
+  app.add_flag("--json", context.json, "print JSON where a table would be printed");
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_user_command(app, context);
+  add_chat_command(app, context);
+  add_store_command(app, context);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  try {
+    return context.run();
+  } catch (const std::exception& error) {  // of a library, such as a closed standard output
+    complain(error.what());
+    return kExitFailed;
+  }
+}
