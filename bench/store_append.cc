@@ -33,7 +33,8 @@ uint64_t now_ns(clockid_t clock) {
 }
 
 [[noreturn]] void die(const char* what, Error error) {
-  std::fprintf(stderr, "bench_store_append: %s: code %d errno %d\n", what, static_cast<int>(error.code), error.os);
+  std::fprintf(stderr, "bench_store_append: %s: code %d errno %d\n", what,
+               static_cast<int>(error.code), error.os);
   std::exit(1);
 }
 
@@ -46,12 +47,13 @@ class Bench final : public store::Sink {
       : body_(record_bytes, std::byte{'x'}), conversations_(conversations) {
     auto disk = engine::open_disk(directory);
     if (!disk) die("directory", disk.error());
-    disk_     = std::move(*disk);
-    auto ring = engine::UringRing::make({.sq_entries = 64, .cq_entries = 256, .slots = 16, .buffers = 16});
+    disk_ = std::move(*disk);
+    auto ring =
+        engine::UringRing::make({.sq_entries = 64, .cq_entries = 256, .slots = 16, .buffers = 16});
     if (!ring) die("ring", ring.error());
     ring_       = std::move(*ring);
-    auto stores = store::EmbeddedStores::open({.directory = directory, .homes = {1, first_home, first_home}},
-                                              *disk_, clock_);
+    auto stores = store::EmbeddedStores::open(
+        {.directory = directory, .homes = {1, first_home, first_home}}, *disk_, clock_);
     if (!stores) die("open", stores.error());
     stores_ = std::move(*stores);
     store_  = stores_->make(0, *ring_, *this);
@@ -65,7 +67,7 @@ class Bench final : public store::Sink {
   void run(uint32_t batch, double seconds) {
     const auto cell_ns = static_cast<uint64_t>(seconds * 1e9);
     measure(batch, cell_ns / 5, nullptr);
-    commits_ = {};
+    commits_              = {};
     const uint64_t cpu    = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     const uint64_t thread = now_ns(CLOCK_THREAD_CPUTIME_ID);
     const uint64_t start  = now_ns(CLOCK_MONOTONIC);
@@ -75,8 +77,10 @@ class Bench final : public store::Sink {
     const auto own        = static_cast<double>(now_ns(CLOCK_THREAD_CPUTIME_ID) - thread);
     const auto count      = static_cast<double>(rows);
     std::printf(
-        "{\"variant\": \"store\", \"batch\": %u, \"record_bytes\": %zu, \"rows_per_s\": %.0f, \"cpu_us_per_row\": "
-        "%.4f, \"loop_cpu_us_per_row\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"commits\": %llu}\n",
+        "{\"variant\": \"store\", \"batch\": %u, \"record_bytes\": %zu, \"rows_per_s\": %.0f, "
+        "\"cpu_us_per_row\": "
+        "%.4f, \"loop_cpu_us_per_row\": %.4f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"commits\": "
+        "%llu}\n",
         batch, body_.size(), count * 1e9 / elapsed, used / count / 1e3, own / count / 1e3,
         commits_.quantile_us(0.5), commits_.quantile_us(0.99),
         static_cast<unsigned long long>(commits_.count()));
@@ -170,14 +174,15 @@ int main(int argc, char** argv) {
   const auto conversations = std::max(flags.number<uint32_t>("--conversations", 10'000), 1u);
   std::stringstream batches(flags.text("--batches", "1,8,64,256,1024"));
   for (std::string batch; std::getline(batches, batch, ',');) {
-    char temporary[] = "/var/tmp/ringtalk-bench-XXXXXX";
+    char temporary[]      = "/var/tmp/ringtalk-bench-XXXXXX";
     std::string directory = flags.text("--directory");
     const bool own        = directory.empty();
     if (own) directory = mkdtemp(temporary) ? temporary : "";
     if (directory.empty()) flags.usage("no directory");
     {
       Bench bench(directory, record_bytes, conversations);
-      bench.run(static_cast<uint32_t>(std::strtoul(batch.c_str(), nullptr, 10)), flags.number("--seconds", 2.0));
+      bench.run(static_cast<uint32_t>(std::strtoul(batch.c_str(), nullptr, 10)),
+                flags.number("--seconds", 2.0));
     }
     if (own) std::filesystem::remove_all(directory);
   }

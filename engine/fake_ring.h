@@ -12,7 +12,7 @@
 // Invariants   Asserted, because callers break them silently on a real ring: nothing in flight on a
 //              slot that is closed or passed; bytes in flight unchanged until they came home; a
 //              buffer given back once (its bytes are then overwritten); one operation per
-//              completion.
+//              completion, but that cancels may share one (their results say nothing).
 // Lifetime     World before its rings; clients any time. Destroying a ring is the death of its
 //              process: connections close, what was in flight never completes.
 #pragma once
@@ -274,7 +274,7 @@ class FakeRing final : public Ring {
   std::deque<Operation> queued_;
   std::deque<Operation> flying_;     // taken over, not ended
   std::vector<Ready> ready_;         // results not delivered, oldest first
-  std::set<const Completion*> out_;  // operations that have not come home
+  std::multiset<const Completion*> out_;  // operations that have not come home
   std::vector<uint32_t> slots_out_;  // how many of them per slot
   std::array<bool, kFakeOps> held_{};
   std::array<uint64_t, kFakeOps> counts_{};

@@ -80,6 +80,7 @@ class Mailbox {
 
   uint32_t self() const { return self_; }
   uint32_t credits_max() const { return credits_max_; }
+  uint64_t pushed() const { return pushed_; }
 
   // Room for one event that this shard will push() later as a consequence of what it admits now.
   bool reserve(uint32_t to) {
@@ -162,6 +163,7 @@ class Mailbox {
   }
 
   void put(uint32_t to, const Event& event) {
+    ++pushed_;
     Event copy        = event;
     const bool pushed = matrix_.lane(self_, to).push(std::move(copy));
     RT_ASSERT(pushed);  // the admission rule
@@ -192,6 +194,7 @@ class Mailbox {
   const uint32_t slots_;
   const uint32_t credits_max_;
   std::vector<Peer> peers_;
+  uint64_t pushed_ = 0;          // events, since the start
   std::vector<uint32_t> dirty_;  // targets with events not yet announced
 };
 

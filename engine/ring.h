@@ -30,6 +30,12 @@ constexpr uint16_t buffer_id(uint32_t flags) { return static_cast<uint16_t>(flag
 using Slot                    = uint32_t;  // direct descriptor: index into this ring's table
 inline constexpr Slot kNoSlot = ~0u;
 
+// Since the ring was made.
+struct RingCounters {
+  uint64_t cq_overflows = 0;  // times the kernel had to hold completions back
+  uint64_t bells_sent   = 0;
+};
+
 class Ring {
  public:
   virtual ~Ring() = default;
@@ -79,6 +85,7 @@ class Ring {
   virtual uint32_t turn(uint64_t wait_ns) = 0;
   // Operations queued but not yet submitted; a loop that has some must not sleep first.
   virtual uint32_t queued() const = 0;
+  virtual RingCounters counters() const { return {}; }
 };
 
 }  // namespace ringtalk::engine

@@ -48,6 +48,9 @@ void Stream::on_recv(int32_t result, uint32_t flags) noexcept {
     if (state_ == State::open) on_eof();
     return;
   }
+  if (!receiving_ && multishot_ && want_receive_)
+    loop_.metrics().add(result == -ENOBUFS ? Counter::recv_rearmed_enobufs
+                                           : Counter::recv_rearmed_other);
   // Not errors: a pause, no free buffer (they come back within this turn).
   if (result < 0 && result != -ECANCELED && result != -ENOBUFS) return abort();
   const bool reads = state_ == State::open || state_ == State::lingering;
@@ -96,7 +99,13 @@ void Stream::flush() {
 }
 
 void Stream::on_send(int32_t result, uint32_t) noexcept {
-  if (result > 0) progress_ns_ = loop_.now_ns();
+  Metrics& metrics = loop_.metrics();
+  metrics.add(Counter::sends);
+  if (result > 0) {
+    progress_ns_ = loop_.now_ns();
+    metrics.add(Counter::bytes_out, static_cast<uint64_t>(result));
+    if (static_cast<uint32_t>(result) < queue_.in_flight()) metrics.add(Counter::sends_short);
+  }
   queue_.consume(result > 0 ? static_cast<uint32_t>(result) : 0, loop_.blocks());
   if (state_ == State::closing) return close_if_idle();
   if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();

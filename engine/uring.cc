@@ -248,7 +248,6 @@ void UringRing::ring_bell(int target_bell_fd) {
 }
 
 uint32_t UringRing::turn(uint64_t wait_ns) {
-  ++counters_.turns;
   if (wait_ns > 0) {
     __kernel_timespec wait{static_cast<long long>(wait_ns / kNsPerS),
                            static_cast<long long>(wait_ns % kNsPerS)};
@@ -274,9 +273,7 @@ uint32_t UringRing::collect() {
       ran_.push_back({reinterpret_cast<Completion*>(cqe->user_data), cqe->res, cqe->flags});
   }
   io_uring_cq_advance(&ring_, seen);
-  if (lent_ == config_.buffers) ++counters_.buffers_low;
   for (const Ran& ran : ran_) ran.completion->run(*ran.completion, ran.result, ran.flags);
-  counters_.completions += ran_.size();
   return static_cast<uint32_t>(ran_.size());
 }
 

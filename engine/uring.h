@@ -33,14 +33,6 @@ struct RingConfig {
   uint32_t buffer_bytes = 4096;
 };
 
-struct RingCounters {
-  uint64_t turns          = 0;
-  uint64_t completions    = 0;
-  uint64_t cq_overflows   = 0;
-  uint64_t bells_sent     = 0;
-  uint64_t buffers_low    = 0;  // turns that ended with no buffer left
-};
-
 class UringRing final : public Ring {
  public:
   static Result<std::unique_ptr<UringRing>> make(const RingConfig& config);
@@ -70,7 +62,7 @@ class UringRing final : public Ring {
   uint32_t turn(uint64_t wait_ns) override;
   uint32_t queued() const override { return io_uring_sq_ready(&ring_); }
 
-  const RingCounters& counters() const { return counters_; }
+  RingCounters counters() const override { return counters_; }
 
  private:
   static constexpr uint32_t kAcceptsArmed = 16;

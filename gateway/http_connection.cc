@@ -44,8 +44,8 @@ void HttpConnection::arm(uint64_t seconds) {
 void HttpConnection::begin_request() {
   parser_.emplace();
   parser_->header_limit(kHeaderBytesMax);
-  parser_->body_limit(kBodyBytesMax);
-  parser_->eager(false);  // stop behind the header: the path decides how long the body may be
+  parser_->body_limit(boost::none);  // the path decides: head_done()
+  parser_->eager(false);             // so stop behind the header
   head_seen_ = false;
 }
 

@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 
+#include "engine/log.h"
 #include "gateway/admin_api.h"
 
 namespace ringtalk::gateway {
@@ -48,13 +49,26 @@ void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request)
       return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});
     if (!reads) return connection.respond({405, "{\"error\":\"method not allowed\"}\n"});
     return connection.respond(
-        {200, engine::prometheus_text(setup_.metrics), "text/plain; version=0.0.4"});
+        {200, metrics_text(), "text/plain; version=0.0.4"});
   }
   if (request.path.starts_with("/api/v1/")) {
     if (!authorised(request)) return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});
     return api_->handle(connection.id(), request);
   }
   connection.respond({404, "{\"error\":\"not found\"}\n"});
+}
+
+std::string HttpGateway::metrics_text() {
+  const auto totals  = engine::log::totals();
+  const auto grow_to = [this](engine::Counter counter, uint64_t total) {
+    process_.add(counter, total - process_.value(counter));
+  };
+  grow_to(engine::Counter::log_lines, totals.written);
+  grow_to(engine::Counter::log_suppressed, totals.suppressed);
+  grow_to(engine::Counter::log_dropped, totals.dropped);
+  auto sources = setup_.metrics;
+  sources.push_back({"process", &process_});
+  return engine::prometheus_text(sources);
 }
 
 void HttpGateway::respond(uint64_t id, const HttpResponse& response) {

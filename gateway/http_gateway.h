@@ -48,8 +48,10 @@ class HttpGateway final : public engine::Listener::Owner {
  private:
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
   bool authorised(const HttpRequest& request) const;
+  std::string metrics_text();
 
   const Setup setup_;
+  engine::Metrics process_;  // what belongs to no shard: the log
   engine::Listener listener_;
   AdminApi* api_ = nullptr;
   boost::unordered_flat_map<uint64_t, HttpConnection*> connections_;

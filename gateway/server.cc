@@ -87,6 +87,7 @@ class Server {
   shard::DrainState drain_;
   std::vector<const engine::Metrics*> metrics_;  // by shard; set before the bodies run
   std::atomic<uint32_t> living_{0};
+  std::atomic<uint32_t> open_sessions_{0};
   std::unique_ptr<engine::Runtime> runtime_;
 };
 
@@ -254,7 +255,7 @@ void Server::live(engine::Runtime::Seat& seat) {
                       .loop   = seat.loop,
                       .lanes  = *lanes_,
                       .limits = limits_,
-                      .login  = {*passwords_, *tokens_, random_},
+                      .login  = {*passwords_, *tokens_, random_, open_sessions_},
                       .drain  = drain_});
   const auto store = stores_->make(seat.shard, seat.ring, shard);
   ShardGateway gateway;

@@ -12,6 +12,7 @@ TcpGateway::TcpGateway(const Setup& setup, int listener_fd)
     : setup_(setup),
       listener_(setup.loop, *this, listener_fd),
       addresses_(setup.anonymous_max, setup.connects_max) {
+  metrics().set(engine::Gauge::connection_slots, setup.slots);
   listener_.resume();
 }
 

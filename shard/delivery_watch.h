@@ -10,7 +10,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+
+#include "engine/base/zeroed_array.h"
 
 namespace ringtalk::shard {
 
@@ -31,8 +32,8 @@ class DeliveryWatch {
   static constexpr uint32_t kWays   = 8;
   static constexpr uint32_t kSlices = 10;
   struct alignas(64) Bucket {
-    uint32_t tag[kWays]     = {};  // 0: free
-    uint32_t expiry[kWays]  = {};  // seconds
+    uint32_t tag[kWays];     // 0: free
+    uint32_t expiry[kWays];  // seconds
   };
   static_assert(sizeof(Bucket) == 64);
 
@@ -43,7 +44,7 @@ class DeliveryWatch {
   Place place(uint64_t session, uint32_t author, uint32_t msg_id);
 
   const uint32_t wait_s_;
-  std::vector<Bucket> buckets_;
+  ZeroedArray<Bucket> buckets_;
   uint64_t mask_      = 0;
   uint64_t untracked_ = 0;
   uint64_t waiting_   = 0;

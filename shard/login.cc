@@ -149,12 +149,16 @@ void Login::on_moved(Session& session, int32_t result) {
   context_.mailbox.unreserve(to);
   context_.metrics.add(Counter::handovers_refused);
   if (session.state != SessionState::moving) return;
+  answer(session, full_answer(move.sequence));
+  session.finish();
+}
+
+PayloadRef Login::full_answer(uint16_t sequence) {
   IM::Login::IMLoginRes full;
   full.set_server_time(context_.now_s());
   full.set_result_code(IM::BaseDefine::REFUSE_REASON_MSG_SERVER_FULL);
   full.set_result_string(kFull);
-  answer(session, frame_of(CommandId::login_response, move.sequence, full));
-  session.finish();
+  return frame_of(CommandId::login_response, sequence, full);
 }
 
 // --- desk -----------------------------------------------------------------------------------------------------
@@ -300,10 +304,21 @@ void Login::on_handover(const Handover& handover) {
 
 void Login::open(Session& session, const PayloadRef& response, Bytes unread) {
   kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER, &session);
+  const uint32_t max = context_.limits.connections_max;
+  if (setup_.open_sessions.fetch_add(1, std::memory_order_relaxed) >= max && max > 0) {
+    setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
+    answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
+    return session.finish();
+  }
   session.state = SessionState::open;
   context_.users.attach(session);
   answer(session, response);  // first of all on this connection
   session.opened(unread);
+}
+
+void Login::closed(Session& session) {
+  context_.users.detach(session, context_.loop.now_ns());
+  setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Login::kick_class(UserId user, bool mobile, uint32_t reason, const Session* except) {
@@ -313,7 +328,7 @@ void Login::kick_class(UserId user, bool mobile, uint32_t reason, const Session*
   context_.users.each_session(user, [&](Session& session) {
     if (&session == except || session.is_mobile() != mobile) return;
     context_.metrics.add(Counter::kicks);
-    context_.users.detach(session, context_.loop.now_ns());
+    closed(session);
     session.state = SessionState::kicked;
     answer(session, frame_of(CommandId::kick_user, 0, notice));
     session.kicked();

@@ -14,7 +14,7 @@
 // Bound   One login per connection; the lanes' credits; the password pool's queue: then "server full".
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +29,7 @@ struct LoginSetup {
   PasswordPool& passwords;
   const TokenSigner& tokens;
   engine::Random& random;
+  std::atomic<uint32_t>& open_sessions;  // of the whole process, for limits.max_connections
 };
 
 class Login {
@@ -44,6 +45,9 @@ class Login {
   void on_ask(uint32_t from, const LoginAsk& ask);
   void on_done(uint32_t from, const LoginDone& done);
   void on_handover(const Handover& handover);
+
+  // An open session stops being one: kicked, leaving.
+  void closed(Session& session);
 
   void on_turn();
   bool work_waits() const { return setup_.passwords.has_finished(context_.self); }
@@ -78,6 +82,7 @@ class Login {
 
   void on_verdict(SessionKey session, const LoginDone& done);
   bool try_move(Move& move);
+  engine::PayloadRef full_answer(uint16_t sequence);
   void open(Session& session, const engine::PayloadRef& response, Bytes unread);
 
   Context& context_;

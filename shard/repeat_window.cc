@@ -16,11 +16,10 @@ uint32_t since_epoch(uint32_t wall_s) { return (wall_s > kEpochS ? wall_s - kEpo
 
 }  // namespace
 
-RepeatWindow::RepeatWindow(uint64_t bytes_max, uint32_t keep_s) : keep_s_(keep_s) {
-  const uint64_t buckets = std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket)));
-  buckets_.resize(buckets);
-  mask_ = buckets - 1;
-}
+RepeatWindow::RepeatWindow(uint64_t bytes_max, uint32_t keep_s)
+    : keep_s_(keep_s),
+      buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket)))),
+      mask_(buckets_.size() - 1) {}
 
 std::optional<RepeatWindow::Found> RepeatWindow::find(uint64_t key, UserId author,
                                                       uint32_t now_s) const {

@@ -12,8 +12,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include "engine/base/zeroed_array.h"
 #include "proto/ids.h"
 
 namespace ringtalk::shard {
@@ -39,12 +39,12 @@ class RepeatWindow {
 
  private:
   static constexpr uint32_t kWays    = 3;
-  static constexpr uint32_t kWaiting = 1u << 31;  // in time_s: seconds fit in 31 bits until 2038 + 68
+  static constexpr uint32_t kWaiting = 1u << 31;  // in time_s: 31 bits of seconds last until 2088
   struct alignas(64) Bucket {
-    uint64_t key[kWays]      = {};
-    uint32_t author[kWays]   = {};  // 0: free
-    uint32_t value[kWays]    = {};
-    uint32_t time_s[kWays]   = {};  // of the send; seconds since the epoch_ of this window
+    uint64_t key[kWays];
+    uint32_t author[kWays];  // 0: free
+    uint32_t value[kWays];
+    uint32_t time_s[kWays];  // of the send, in seconds since 2020; the top bit: still waiting
   };
   static_assert(sizeof(Bucket) == 64);
 
@@ -53,7 +53,7 @@ class RepeatWindow {
   void put(uint64_t key, UserId author, uint32_t value, uint32_t time_s, bool waiting);
 
   const uint32_t keep_s_;
-  std::vector<Bucket> buckets_;
+  ZeroedArray<Bucket> buckets_;
   uint64_t mask_          = 0;
   uint64_t evicted_early_ = 0;
 };

@@ -45,9 +45,8 @@ void Shard::add(Session& session) { context_->sessions.add(session); }
 
 void Shard::leaving(Session& session) {
   if (session.state == SessionState::leaving) return;
-  const bool was_open = session.state == SessionState::open;
-  session.state       = SessionState::leaving;
-  if (was_open) context_->users.detach(session, context_->loop.now_ns());
+  if (session.state == SessionState::open) login_->closed(session);
+  session.state = SessionState::leaving;
 }
 
 void Shard::gone(Session& session) {
@@ -103,7 +102,16 @@ void Shard::on_tick() {
   messages_->on_tick();
   context_->users.tick(now);
   context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
-  auto& metrics = context_->metrics;
+  auto& metrics       = context_->metrics;
+  const auto grow_to  = [&](Counter counter, uint64_t total) {
+    metrics.add(counter, total - metrics.value(counter));
+  };
+  engine::Ring& ring = context_->loop.ring();
+  grow_to(Counter::cq_overflow, ring.counters().cq_overflows);
+  grow_to(Counter::doorbells, ring.counters().bells_sent);
+  grow_to(Counter::lane_events, mailbox_->pushed());
+  metrics.set(engine::Gauge::recv_buffers_lent, ring.buffers_lent());
+  metrics.set(engine::Gauge::timers_armed, context_->loop.timers().armed_count());
   metrics.set(engine::Gauge::sessions_open, static_cast<int64_t>(context_->users.count()));
   metrics.set(engine::Gauge::repeat_window_bytes,
               static_cast<int64_t>(context_->repeats.bytes() + context_->client_repeats.bytes()));

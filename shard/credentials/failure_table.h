@@ -12,10 +12,10 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "engine/base/bytes.h"
 #include "engine/base/units.h"
+#include "engine/base/zeroed_array.h"
 #include "engine/random.h"
 
 namespace ringtalk::shard {
@@ -61,7 +61,7 @@ class FailureTable {
   const uint64_t start_ns_;
   size_t sets_;                 // power of two
   std::array<std::byte, 16> hash_key_;
-  std::vector<uint32_t> words_;
+  ZeroedArray<uint32_t> words_;
 };
 
 }  // namespace ringtalk::shard

@@ -19,7 +19,7 @@ namespace ringtalk::store {
 class Batch {
  public:
   static constexpr uint32_t kRowsMax    = 4096;
-  static constexpr uint32_t kExtraBytes = 128 * kKiB;
+  static constexpr uint32_t kExtraBytes = 384 * kKiB;
 
   struct Row {
     uint64_t cookie;
@@ -29,7 +29,8 @@ class Batch {
   };
 
   explicit Batch(uint32_t bytes_max)
-      : bytes_max_(bytes_max), words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes) / 8)) {
+      : bytes_max_(bytes_max),
+        words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes) / 8)) {
     RT_ASSERT(bytes_max % 8 == 0 && bytes_max >= kRecordBytesMax);
     rows_.reserve(kRowsMax);
   }
@@ -38,7 +39,8 @@ class Batch {
     return rows_.size() < kRowsMax && bytes_ + length <= bytes_max_;
   }
   // Adds a record: `header` without its length; keys only with kHasKeys.
-  void add(RecordHeader header, const RecordKeys& keys, Bytes body, uint64_t cookie, uint64_t deadline_ns) {
+  void add(RecordHeader header, const RecordKeys& keys, Bytes body, uint64_t cookie,
+           uint64_t deadline_ns) {
     header.body_bytes = static_cast<uint32_t>(body.size());
     header.length     = record_bytes(header.flags, header.body_bytes);
     RT_ASSERT(has_room(header.length));
@@ -48,7 +50,8 @@ class Batch {
   }
   // Space for a record behind the rows, or null when kExtraBytes are used up.
   std::byte* add_extra(uint32_t length) {
-    if (bytes_ + extra_ + length > bytes_max_ + kExtraBytes || extra_ + length > kExtraBytes) return nullptr;
+    if (bytes_ + extra_ + length > bytes_max_ + kExtraBytes || extra_ + length > kExtraBytes)
+      return nullptr;
     std::byte* at = bytes() + bytes_ + extra_;
     extra_ += length;
     return at;

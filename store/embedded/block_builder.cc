@@ -6,6 +6,9 @@
 
 namespace ringtalk::store {
 
+// Most messages are shorter; a longer one is read again.
+constexpr uint32_t kFirstReadBytes = 1024;
+
 class BlockBuilder::Walker final : public ReadClient {
  public:
   explicit Walker(BlockBuilder& owner) : owner_(owner) {}
@@ -38,10 +41,10 @@ class BlockBuilder::Walker final : public ReadClient {
   uint64_t conversation_ = 0;
   uint32_t done_         = 0;  // blocks there are
   Pointer before_;             // the newest of them
-  uint32_t at_id_        = 0;  // message being read; 0: block record `before_`
+  uint32_t at_id_ = 0;         // message being read; 0: block record `before_`
   Pointer at_;
-  uint32_t at_bytes_     = 0;
-  uint32_t jumps_count_  = 0;
+  uint32_t at_bytes_    = 0;
+  uint32_t jumps_count_ = 0;
   std::array<Pointer, kJumpsMax> jumps_;
   std::vector<Pointer> places_;  // ring by msg_id
   uint32_t places_to_ = 0;       // known: first_wanted() … places_to_
@@ -71,7 +74,9 @@ void BlockBuilder::on_turn(Commit& commit) {
       queue_.pop_front();
       queued_.erase(conversation);
       // Who walks it already looks at the newest head again before he ends.
-      if (std::ranges::any_of(walkers_, [&](const auto& w) { return !w->free() && w->conversation() == conversation; }))
+      if (std::ranges::any_of(walkers_, [&](const auto& w) {
+            return !w->free() && w->conversation() == conversation;
+          }))
         continue;
       ++walking_;
       walker->start(conversation);
@@ -115,7 +120,8 @@ void BlockBuilder::Walker::begin_walk() {
   // The warm tail saves the first steps.
   Spot from{head.msg_id, head.newest};
   if (const Tail* tail = owner_.tails_.get(hint, conversation_))
-    for (uint32_t id = std::min(head.msg_id, tail->first + tail->count - 1); id >= tail->first && id > 0; --id) {
+    for (uint32_t id = std::min(head.msg_id, tail->first + tail->count - 1);
+         id >= tail->first && id > 0; --id) {
       from = {id, tail->find(id)};
       if (from.msg_id < first_wanted()) break;
       places_[id % kPlacesMax] = from.place;
@@ -132,19 +138,20 @@ void BlockBuilder::Walker::begin_walk() {
 void BlockBuilder::Walker::step(uint32_t msg_id, Pointer place) {
   places_[msg_id % kPlacesMax] = place;
   places_to_                   = std::max(places_to_, msg_id);
-  places_to_                   = std::min(places_to_, msg_id + kPlacesMax - 1);  // older ones push newer out
+  places_to_ = std::min(places_to_, msg_id + kPlacesMax - 1);  // older ones push newer out
   if (msg_id == first_wanted()) {
     state_ = State::to_stage;
     return;
   }
   at_id_    = msg_id;
   at_       = place;
-  at_bytes_ = RecordReader::kWindowBytes;
+  at_bytes_ = kFirstReadBytes;
   state_    = State::to_read;
 }
 
 void BlockBuilder::Walker::on_turn(Commit& commit) {
-  if (state_ == State::to_read && owner_.reader_.start(*this, 0, at_, at_bytes_)) state_ = State::reading;
+  if (state_ == State::to_read && owner_.reader_.start(*this, 0, at_, at_bytes_))
+    state_ = State::reading;
   if (state_ != State::to_stage) return;
   if (places_to_ < first_wanted() + kBlockMessages - 1) {
     finish();
@@ -200,14 +207,15 @@ void BlockBuilder::Walker::on_read(uint32_t, Pointer place, Result<Bytes> bytes)
       finish();
       return;
     }
-    done_        = record.header.msg_id / kBlockMessages;
+    done_                = record.header.msg_id / kBlockMessages;
     const auto* pointers = reinterpret_cast<const Pointer*>(record.body.data());
     std::copy_n(pointers + kBlockMessages, jump_count(done_), jumps_.begin());
     jumps_count_ = next_jumps(done_, before_, jumps_.data());
     begin_walk();
     return;
   }
-  if (record.header.kind != RecordKind::message || record.header.msg_id != at_id_ || !record.header.prev) {
+  if (record.header.kind != RecordKind::message || record.header.msg_id != at_id_ ||
+      !record.header.prev) {
     finish();
     return;
   }

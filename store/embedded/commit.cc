@@ -14,8 +14,14 @@ constexpr uint64_t kFooterFixedBytes = kFooterHeaderBytes + kTrailerBytes;
 // What one row may add to the footer: a head and a repeat.
 constexpr uint64_t kFooterRowBytes = sizeof(HeadEntry) + sizeof(RepeatEntry);
 
-constexpr uint64_t kBatchOverheadBytes =
-    Batch::kExtraBytes + Commit::kCursorsMax * sizeof(CursorEntry) + Commit::kStagedMax * sizeof(HeadEntry);
+// What a batch may need besides its rows: block records, cursors and their footer entries.
+constexpr uint64_t overhead_bytes(uint64_t rows) {
+  const uint64_t blocks  = (rows + Commit::kStagedMax) * kBlockRecordBytesMax;
+  const uint64_t cursors = Commit::kCursorsMax * (kRecordHeaderBytes + sizeof(CursorEntry));
+  return std::min<uint64_t>(blocks + cursors, Batch::kExtraBytes) + cursors +
+         Commit::kStagedMax * sizeof(HeadEntry);
+}
+constexpr uint64_t kBatchOverheadBytes = overhead_bytes(Batch::kRowsMax);
 static_assert(Commit::kCursorsMax * kRecordHeaderBytes < Batch::kExtraBytes / 2);
 // The smallest segment takes the fullest batch: shortest records, so most rows.
 constexpr uint64_t kBatchBytesMin = (kRecordBytesMax + 4 * kKiB) / 8 * 8;
@@ -26,7 +32,8 @@ static_assert(kSegmentHeaderBytes + kBatchBytesMin + kBatchOverheadBytes + kFoot
 }  // namespace
 
 uint32_t batch_bytes_max(uint64_t segment_bytes) {
-  return static_cast<uint32_t>(std::clamp<uint64_t>(segment_bytes / 4 / 8 * 8, kBatchBytesMin, kMiB));
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(segment_bytes / 4 / 8 * 8, kBatchBytesMin, kMiB));
 }
 
 Commit::Commit(const Parts& parts, std::optional<Segment> current)
@@ -41,7 +48,8 @@ Commit::Commit(const Parts& parts, std::optional<Segment> current)
       salt_(salt_sum(parts.salt)),
       segment_bytes_(parts.segment_bytes),
       current_(current),
-      batches_{Batch(batch_bytes_max(parts.segment_bytes)), Batch(batch_bytes_max(parts.segment_bytes))},
+      batches_{Batch(batch_bytes_max(parts.segment_bytes)),
+               Batch(batch_bytes_max(parts.segment_bytes))},
       pending_(Batch::kRowsMax + kStagedMax, parts.salt) {
 #if RT_KILLPOINTS
   if (const char* stall = std::getenv("RINGTALK_STALL_FSYNC_MS"))
@@ -52,8 +60,8 @@ Commit::Commit(const Parts& parts, std::optional<Segment> current)
 // --- taking in ----------------------------------------------------------------------------------------
 
 bool Commit::fits(uint64_t bytes, uint64_t rows) const {
-  return current_ && used_ + bytes + kBatchOverheadBytes + footer_reserve_ + rows * kFooterRowBytes +
-                             kFooterFixedBytes <=
+  return current_ && used_ + bytes + overhead_bytes(rows) + footer_reserve_ +
+                             rows * kFooterRowBytes + kFooterFixedBytes <=
                          segment_bytes_;
 }
 
@@ -69,21 +77,24 @@ Result<void> Commit::append(const Append& message) {
   RT_ASSERT(message.conversation.key != 0);
   if (message.body.size() > kBodyBytesMax) return fail(Errc::too_large);
   const uint8_t flags = message.client_key != 0 ? kHasKeys : 0;
-  if (auto ok = admit(record_bytes(flags, static_cast<uint32_t>(message.body.size()))); !ok) return ok;
+  if (auto ok = admit(record_bytes(flags, static_cast<uint32_t>(message.body.size()))); !ok)
+    return ok;
   open_->add({.kind         = RecordKind::message,
               .flags        = flags,
               .type         = message.type,
               .conversation = message.conversation.key,
               .author       = raw(message.author),
               .repeat_key   = message.repeat_key},
-             {message.client_key, message.full_key}, message.body, message.cookie, message.deadline_ns);
+             {message.client_key, message.full_key}, message.body, message.cookie,
+             message.deadline_ns);
   return {};
 }
 
 Result<void> Commit::append_control(const Control& control) {
   RT_ASSERT(control.conversation.key != 0);
   if (control.content.size() > kBodyBytesMax) return fail(Errc::too_large);
-  if (auto ok = admit(record_bytes(0, static_cast<uint32_t>(control.content.size()))); !ok) return ok;
+  if (auto ok = admit(record_bytes(0, static_cast<uint32_t>(control.content.size()))); !ok)
+    return ok;
   open_->add({.kind         = RecordKind::control,
               .flags        = control.hides ? kHides : uint8_t{0},
               .type         = control.command,
@@ -281,7 +292,8 @@ Pointer Commit::write_block(PendingHead& pending, uint32_t block, const Pointer*
   const uint32_t body        = block_body_bytes(jumps_count);
   const uint32_t length      = record_bytes(0, body);
   // The rest of the space is for the cursors.
-  if (flying_->all_bytes() - flying_->row_bytes() + length > Batch::kExtraBytes - kCursorsMax * kRecordHeaderBytes)
+  if (flying_->all_bytes() - flying_->row_bytes() + length >
+      Batch::kExtraBytes - kCursorsMax * kRecordHeaderBytes)
     return {};
   const uint64_t offset = used_ + flying_->all_bytes();
   std::byte* at         = flying_->add_extra(length);
@@ -297,7 +309,8 @@ Pointer Commit::write_block(PendingHead& pending, uint32_t block, const Pointer*
                             .block        = pending.head.block};
   std::memcpy(at, &header, sizeof header);
   std::memcpy(at + sizeof header, pointers, kBlockMessages * sizeof(Pointer));
-  std::memcpy(at + sizeof header + kBlockMessages * sizeof(Pointer), jumps, jumps_count * sizeof(Pointer));
+  std::memcpy(at + sizeof header + kBlockMessages * sizeof(Pointer), jumps,
+              jumps_count * sizeof(Pointer));
   pending.head.block = Pointer::at(current_->number, offset);
   return pending.head.block;
 }
@@ -309,7 +322,8 @@ void Commit::add_staged() {
     PendingHead& entry        = pending(staged.conversation);
     staged_written_[i]        = false;
     if (entry.head.block != staged.before) continue;  // somebody was faster
-    const Pointer written = write_block(entry, staged.block, staged.pointers.data(), staged.jumps.data());
+    const Pointer written =
+        write_block(entry, staged.block, staged.pointers.data(), staged.jumps.data());
     if (!written) continue;
     staged_written_[i] = true;
     Tail* tail         = tails_.get(entry.tail, staged.conversation);

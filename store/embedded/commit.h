@@ -34,10 +34,10 @@ namespace ringtalk::store {
 // A change to a message that is already stored: revoke, override, delete.
 struct Control {
   ConversationId conversation;
-  uint32_t target      = 0;  // msg_id
+  uint32_t target = 0;  // msg_id
   UserId operator_user{};
-  uint8_t command      = 0;
-  bool hides           = false;  // one message more is hidden
+  uint8_t command = 0;
+  bool hides      = false;  // one message more is hidden
   Bytes content;
   uint64_t deadline_ns = 0;
   uint64_t cookie      = 0;
@@ -55,19 +55,19 @@ struct StagedBlock {
 
 class CommitListener {
  public:
-  virtual ~CommitListener() = default;
-  virtual void on_committed(uint64_t batch)               = 0;
-  virtual void on_left_block(uint64_t conversation)       = 0;  // its newest block record is missing
+  virtual ~CommitListener()                         = default;
+  virtual void on_committed(uint64_t batch)         = 0;
+  virtual void on_left_block(uint64_t conversation) = 0;  // its newest block record is missing
   // left: the segment written until now, number 0 = none.
-  virtual void on_rolled(Segment left, Segment current)   = 0;
+  virtual void on_rolled(Segment left, Segment current)          = 0;
   virtual void on_staged(const StagedBlock& block, bool written) = 0;
 };
 
 class Commit {
  public:
-  static constexpr uint32_t kCursorsMax    = 512;               // cursor records per batch
+  static constexpr uint32_t kCursorsMax    = 512;  // cursor records per batch
   static constexpr uint32_t kStagedMax     = 16;
-  static constexpr uint64_t kCursorDelayNs = 500 * kNsPerMs;    // half of what is promised
+  static constexpr uint64_t kCursorDelayNs = 500 * kNsPerMs;  // half of what is promised
 
   struct Parts {
     engine::Ring& ring;
@@ -96,7 +96,9 @@ class Commit {
 
   // The batch that holds the newest append of the conversation not yet durable; 0 = all are.
   uint64_t waiting_for(uint64_t conversation);
-  bool idle() const { return !flying() && open_->rows().empty() && cursors_.dirty() == 0 && staged_count_ == 0; }
+  bool idle() const {
+    return !flying() && open_->rows().empty() && cursors_.dirty() == 0 && staged_count_ == 0;
+  }
   bool failed() const { return failed_; }
   uint32_t current_segment() const { return current_ ? current_->number : 0; }
   int current_fd() const { return current_ ? current_->fd : -1; }
@@ -115,7 +117,8 @@ class Commit {
   void assign_message(PendingHead& pending, RecordHeader& header, Pointer place);
   void note_place(PendingHead& pending, uint32_t msg_id, Pointer place);
   PendingHead& pending(uint64_t conversation);
-  Pointer write_block(PendingHead& pending, uint32_t block, const Pointer* pointers, const Pointer* jumps);
+  Pointer write_block(PendingHead& pending, uint32_t block, const Pointer* pointers,
+                      const Pointer* jumps);
   void add_staged();
   void add_cursors();
   void finish_records();

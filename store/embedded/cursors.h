@@ -14,8 +14,8 @@
 namespace ringtalk::store {
 
 struct CursorKey {
-  uint64_t conversation = 0;
-  uint32_t user         = 0;
+  uint64_t conversation                        = 0;
+  uint32_t user                                = 0;
   friend bool operator==(CursorKey, CursorKey) = default;
   uint64_t mix() const { return conversation * 0x9e3779b97f4a7c15u + user; }
 };

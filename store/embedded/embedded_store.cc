@@ -11,8 +11,9 @@ namespace ringtalk::store {
 
 // --- one shard ------------------------------------------------------------------------------------------
 
-EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard, std::unique_ptr<ShardState> state,
-                             std::optional<Segment> current, engine::Ring& ring, Sink& sink)
+EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
+                             std::unique_ptr<ShardState> state, std::optional<Segment> current,
+                             engine::Ring& ring, Sink& sink)
     : owner_(owner),
       shard_(shard),
       state_(std::move(state)),
@@ -66,7 +67,8 @@ void EmbeddedStore::start_page(const PageRequest& request) {
 void EmbeddedStore::start_pages(uint64_t committed) {
   std::erase_if(waiting_, [&](const Waiting& waiting) {
     // The second case: what it waited for was refused.
-    if (waiting.batch > committed && commit_.waiting_for(waiting.request.conversation.key) != 0) return false;
+    if (waiting.batch > committed && commit_.waiting_for(waiting.request.conversation.key) != 0)
+      return false;
     start_page(waiting.request);
     return true;
   });
@@ -107,10 +109,13 @@ void EmbeddedStore::on_tick(uint64_t now_ns) {
 bool EmbeddedStore::work_waits() const {
   const Relational* relational = owner_.options_.relational;
   return owner_.recovered_.worker->has_finished(shard_) || owner_.opener_.has_finished(shard_) ||
-         (relational && relational->has_finished(shard_)) || (pages_.waits() && reader_.reading() == 0);
+         (relational && relational->has_finished(shard_)) ||
+         (pages_.waits() && reader_.reading() == 0);
 }
 
-bool EmbeddedStore::idle() const { return commit_.idle() && pages_.idle() && waiting_.empty() && builder_.idle(); }
+bool EmbeddedStore::idle() const {
+  return commit_.idle() && pages_.idle() && waiting_.empty() && builder_.idle();
+}
 
 uint64_t EmbeddedStore::memory_bytes() const {
   return state_->heads.memory_bytes() + state_->cursors.memory_bytes() + tails_.memory_bytes();
@@ -128,22 +133,26 @@ Result<void> EmbeddedStore::find_user(UserId id, Callback<User> done) {
   return owner_.options_.relational->find_user(shard_, id, std::move(done));
 }
 
-Result<void> EmbeddedStore::add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) {
+Result<void> EmbeddedStore::add_users(std::vector<NewUser> users,
+                                      Callback<std::vector<User>> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->add_users(shard_, std::move(users), std::move(done));
 }
 
-Result<void> EmbeddedStore::list_users(UserId after, uint32_t limit, Callback<std::vector<User>> done) {
+Result<void> EmbeddedStore::list_users(UserId after, uint32_t limit,
+                                       Callback<std::vector<User>> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->list_users(shard_, after, limit, std::move(done));
 }
 
 Result<void> EmbeddedStore::upgrade_password(UserId id, std::string argon2id, Callback<void> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->upgrade_password(shard_, id, std::move(argon2id), std::move(done));
+  return owner_.options_.relational->upgrade_password(shard_, id, std::move(argon2id),
+                                                      std::move(done));
 }
 
-Result<void> EmbeddedStore::open_conversation(ConversationId conversation, uint32_t time, Callback<void> done) {
+Result<void> EmbeddedStore::open_conversation(ConversationId conversation, uint32_t time,
+                                              Callback<void> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->open_conversation(shard_, conversation, time, std::move(done));
 }
@@ -165,7 +174,8 @@ EmbeddedStores::EmbeddedStores(const Options& options, engine::Disk& disk, engin
       opener_(disk, options.homes.shards),
       first_(options.homes.shards) {}
 
-Result<std::unique_ptr<EmbeddedStores>> EmbeddedStores::open(const Options& options, engine::Disk& disk,
+Result<std::unique_ptr<EmbeddedStores>> EmbeddedStores::open(const Options& options,
+                                                             engine::Disk& disk,
                                                              engine::Clock& clock) {
   DirectoryLock lock;
   if (!options.directory.empty()) {
@@ -173,9 +183,10 @@ Result<std::unique_ptr<EmbeddedStores>> EmbeddedStores::open(const Options& opti
     if (!taken) return std::unexpected(taken.error());
     lock = std::move(*taken);
   }
-  RecoverySettings settings{.homes = options.homes, .segment_bytes = options.segment_bytes, .fresh_salt = options.seed};
-  if (settings.fresh_salt == 0 &&
-      ::getrandom(&settings.fresh_salt, sizeof settings.fresh_salt, 0) != sizeof settings.fresh_salt)
+  RecoverySettings settings{
+      .homes = options.homes, .segment_bytes = options.segment_bytes, .fresh_salt = options.seed};
+  if (settings.fresh_salt == 0 && ::getrandom(&settings.fresh_salt, sizeof settings.fresh_salt,
+                                              0) != sizeof settings.fresh_salt)
     return fail_os(EIO);
   auto recovered = recover(disk, clock, settings);
   if (!recovered) return std::unexpected(recovered.error());
@@ -194,10 +205,12 @@ EmbeddedStores::~EmbeddedStores() {
     if (segment) disk_.close(segment->fd);
 }
 
-std::unique_ptr<EmbeddedStore> EmbeddedStores::make(uint32_t shard, engine::Ring& ring, Sink& sink) {
+std::unique_ptr<EmbeddedStore> EmbeddedStores::make(uint32_t shard, engine::Ring& ring,
+                                                    Sink& sink) {
   RT_ASSERT(shard < first_.size() && recovered_.shards[shard]);
-  return std::unique_ptr<EmbeddedStore>(new EmbeddedStore(*this, shard, std::move(recovered_.shards[shard]),
-                                                          std::exchange(first_[shard], {}), ring, sink));
+  return std::unique_ptr<EmbeddedStore>(
+      new EmbeddedStore(*this, shard, std::move(recovered_.shards[shard]),
+                        std::exchange(first_[shard], {}), ring, sink));
 }
 
 std::vector<Repeat> EmbeddedStores::take_repeats(uint32_t shard) {
@@ -215,7 +228,9 @@ void EmbeddedStores::start() {
   recovered_.worker->start("rt-segments");
 }
 
-uint32_t EmbeddedStores::run_workers() { return opener_.run_some() + recovered_.worker->run_some(); }
+uint32_t EmbeddedStores::run_workers() {
+  return opener_.run_some() + recovered_.worker->run_some();
+}
 
 Result<void> EmbeddedStores::close() {
   opener_.stop();

@@ -54,7 +54,8 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) override;
   Result<void> list_users(UserId after, uint32_t limit, Callback<std::vector<User>> done) override;
   Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) override;
-  Result<void> open_conversation(ConversationId conversation, uint32_t time, Callback<void> done) override;
+  Result<void> open_conversation(ConversationId conversation, uint32_t time,
+                                 Callback<void> done) override;
   Result<void> list_conversations(UserId user, Callback<std::vector<UserId>> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
@@ -66,8 +67,12 @@ class EmbeddedStore final : public Store, private CommitListener {
   bool out_of_space() const { return supply_.out_of_space(); }
   const std::vector<Damage>& damages() const { return supply_.damages(); }
   // The control record chain's newest entry; nowhere if there is none.
-  Pointer newest_control(ConversationId conversation) const { return state_->heads.get(conversation.key).control; }
-  Pointer newest_block(ConversationId conversation) const { return state_->heads.get(conversation.key).block; }
+  Pointer newest_control(ConversationId conversation) const {
+    return state_->heads.get(conversation.key).control;
+  }
+  Pointer newest_block(ConversationId conversation) const {
+    return state_->heads.get(conversation.key).block;
+  }
 
  private:
   friend class EmbeddedStores;
@@ -84,7 +89,9 @@ class EmbeddedStore final : public Store, private CommitListener {
   void on_committed(uint64_t batch) override;
   void on_left_block(uint64_t conversation) override { builder_.add(conversation); }
   void on_rolled(Segment left, Segment current) override;
-  void on_staged(const StagedBlock& block, bool written) override { builder_.on_staged(block, written); }
+  void on_staged(const StagedBlock& block, bool written) override {
+    builder_.on_staged(block, written);
+  }
 
   EmbeddedStores& owner_;
   const uint32_t shard_;
@@ -103,11 +110,13 @@ class EmbeddedStore final : public Store, private CommitListener {
 class EmbeddedStores {
  public:
   struct Options {
-    std::string directory;  // of the lock; empty: none is taken (a simulator's disk has no processes)
+    std::string
+        directory;  // of the lock; empty: none is taken (a simulator's disk has no processes)
     Homes homes;
     uint64_t segment_bytes = 0;  // 0: max(4 MiB, 64 MiB / shards)
     uint64_t seed          = 0;  // salt of a new log; 0: random
-    Relational* relational = nullptr;  // outlives this object; null: relational calls are unsupported
+    Relational* relational =
+        nullptr;  // outlives this object; null: relational calls are unsupported
   };
 
   // Blocking; disk and clock outlive the object. exists: another process has the directory;
@@ -133,8 +142,8 @@ class EmbeddedStores {
 
  private:
   friend class EmbeddedStore;
-  EmbeddedStores(const Options& options, engine::Disk& disk, engine::Clock& clock, DirectoryLock lock,
-                 Recovered recovered);
+  EmbeddedStores(const Options& options, engine::Disk& disk, engine::Clock& clock,
+                 DirectoryLock lock, Recovered recovered);
 
   const Options options_;
   engine::Disk& disk_;

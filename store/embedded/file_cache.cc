@@ -10,11 +10,14 @@ namespace ringtalk::store {
 
 class FileCache::OpenJob final : public engine::Job {
  public:
-  OpenJob(FileCache& owner, uint32_t segment) : owner_(owner), opener_(owner.opener_), segment_(segment) {}
+  OpenJob(FileCache& owner, uint32_t segment)
+      : owner_(owner), opener_(owner.opener_), segment_(segment) {}
   ~OpenJob() override {
     if (fd_) opener_.disk().close(*fd_);  // never collected: the owner is gone
   }
-  void run() override { fd_ = opener_.disk().open(segment_path(segment_), engine::Disk::Open::read); }
+  void run() override {
+    fd_ = opener_.disk().open(segment_path(segment_), engine::Disk::Open::read);
+  }
   void done() override { owner_.on_opened(segment_, std::exchange(fd_, fail(Errc::closed))); }
 
  private:
@@ -39,7 +42,7 @@ int FileCache::acquire(uint32_t segment, FileWaiter& waiter) {
   File* file = find(segment);
   if (!file) {
     shrink();
-    file = &files_.emplace_back(File{.segment = segment});
+    file                             = &files_.emplace_back(File{.segment = segment});
     std::unique_ptr<engine::Job> job = std::make_unique<OpenJob>(*this, segment);
     const bool submitted             = opener_.submit(shard_, job).has_value();
     RT_ASSERT(submitted);  // reads in flight are fewer than jobs
@@ -86,7 +89,8 @@ void FileCache::shrink() {
   while (files_.size() >= files_max_) {
     File* oldest = nullptr;
     for (File& file : files_)
-      if (file.holders == 0 && file.fd >= 0 && !file.lent && (!oldest || file.used < oldest->used)) oldest = &file;
+      if (file.holders == 0 && file.fd >= 0 && !file.lent && (!oldest || file.used < oldest->used))
+        oldest = &file;
     if (!oldest) return;
     opener_.disk().close(oldest->fd);
     files_.erase(files_.begin() + (oldest - files_.data()));

@@ -26,7 +26,7 @@ class FileOpener final : public engine::Worker {
 
 class FileWaiter {
  public:
-  virtual ~FileWaiter()                          = default;
+  virtual ~FileWaiter()                         = default;
   virtual void on_file(Result<int> fd) noexcept = 0;
 };
 

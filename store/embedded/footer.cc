@@ -208,18 +208,21 @@ bool confirmed(engine::Disk& disk, int fd, uint32_t salt, const Damage& damage) 
   if (prev_fd != fd) disk.close(prev_fd);
   if (!got) return false;
   RecordView record;
-  return parse_record(Bytes(bytes).first(*got), damage.prev, salt, record, nullptr) == Parse::record &&
+  return parse_record(Bytes(bytes).first(*got), damage.prev, salt, record, nullptr) ==
+             Parse::record &&
          record.header.kind == RecordKind::message &&
-         record.header.conversation == damage.conversation && record.header.msg_id + 1 == damage.msg_id;
+         record.header.conversation == damage.conversation &&
+         record.header.msg_id + 1 == damage.msg_id;
 }
 
 }  // namespace
 
-Result<Footer> rebuild_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt, uint32_t now,
-                              Scan* scan) {
+Result<Footer> rebuild_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt,
+                              uint32_t now, Scan* scan) {
   FooterBuilder builder;
-  auto scanned = scan_segment(disk, fd, segment, salt, 0,
-                              [&](const RecordView& record, Pointer place) { builder.add(record, place); });
+  auto scanned =
+      scan_segment(disk, fd, segment, salt, 0,
+                   [&](const RecordView& record, Pointer place) { builder.add(record, place); });
   if (!scanned) return std::unexpected(scanned.error());
   for (const Damage& damage : scanned->damages)
     if (confirmed(disk, fd, salt, damage)) builder.add_damaged(damage);

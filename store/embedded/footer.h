@@ -31,8 +31,8 @@ struct Footer {
   std::vector<RepeatEntry> repeats;  // in log order
 
   uint64_t bytes() const {
-    return kFooterHeaderBytes + heads.size() * sizeof(HeadEntry) + cursors.size() * sizeof(CursorEntry) +
-           repeats.size() * sizeof(RepeatEntry);
+    return kFooterHeaderBytes + heads.size() * sizeof(HeadEntry) +
+           cursors.size() * sizeof(CursorEntry) + repeats.size() * sizeof(RepeatEntry);
   }
 };
 
@@ -55,7 +55,7 @@ Result<Footer> load_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_
 Result<void> write_footer(engine::Disk& disk, int fd, const Footer& footer, uint32_t salt);
 
 // Reads the records of an unsealed segment (or of one whose footer is damaged).
-Result<Footer> rebuild_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt, uint32_t now,
-                              Scan* scan);
+Result<Footer> rebuild_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt,
+                              uint32_t now, Scan* scan);
 
 }  // namespace ringtalk::store

@@ -55,8 +55,9 @@ Parse parse_record(Bytes from, Pointer place, uint32_t salt, RecordView& out, ui
   }
   out.body = from.subspan(at, header.body_bytes);
   if (header.kind == RecordKind::block) {
-    const bool shaped = header.msg_id != 0 && header.msg_id % kBlockMessages == 0 &&
-                        header.body_bytes == block_body_bytes(jump_count(header.msg_id / kBlockMessages));
+    const bool shaped =
+        header.msg_id != 0 && header.msg_id % kBlockMessages == 0 &&
+        header.body_bytes == block_body_bytes(jump_count(header.msg_id / kBlockMessages));
     if (!shaped) return Parse::bad;
   }
   return Parse::record;

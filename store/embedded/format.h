@@ -83,15 +83,15 @@
 
 namespace ringtalk::store {
 
-inline constexpr uint32_t kFormatVersion        = 1;
-inline constexpr uint32_t kSegmentHeaderBytes   = 4 * kKiB;
-inline constexpr uint32_t kSegmentHeaderCopy    = 2 * kKiB;  // where the second copy lies
-inline constexpr uint32_t kBodyBytesMax         = 257 * kKiB;
-inline constexpr uint64_t kSegmentBytesMin      = kMiB;
-inline constexpr uint64_t kSegmentBytesMax      = kGiB;
-inline constexpr uint32_t kBlockMessages        = 32;
-inline constexpr uint32_t kJumpLevels           = 9;               // 8^9 blocks of 32 = 2^32 messages
-inline constexpr uint32_t kJumpsMax             = 7 * kJumpLevels;
+inline constexpr uint32_t kFormatVersion      = 1;
+inline constexpr uint32_t kSegmentHeaderBytes = 4 * kKiB;
+inline constexpr uint32_t kSegmentHeaderCopy  = 2 * kKiB;  // where the second copy lies
+inline constexpr uint32_t kBodyBytesMax       = 257 * kKiB;
+inline constexpr uint64_t kSegmentBytesMin    = kMiB;
+inline constexpr uint64_t kSegmentBytesMax    = kGiB;
+inline constexpr uint32_t kBlockMessages      = 32;
+inline constexpr uint32_t kJumpLevels         = 9;  // 8^9 blocks of 32 = 2^32 messages
+inline constexpr uint32_t kJumpsMax           = 7 * kJumpLevels;
 
 // Where a record lies. 0 is nowhere: segments count from 1.
 struct Pointer {

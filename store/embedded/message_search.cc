@@ -21,8 +21,10 @@ MessageSearch::Found MessageSearch::look_into(engine::Disk& disk, uint32_t segme
   Found found;
   auto footer = load_footer(disk, *fd, segment, salt);
   if (footer) {
-    const auto entry = std::ranges::lower_bound(footer->heads, conversation, {}, &HeadEntry::conversation);
-    const bool here  = entry != footer->heads.end() && entry->conversation == conversation && entry->newest;
+    const auto entry =
+        std::ranges::lower_bound(footer->heads, conversation, {}, &HeadEntry::conversation);
+    const bool here =
+        entry != footer->heads.end() && entry->conversation == conversation && entry->newest;
     if (!here || (entry->msg_id < below_id && entry->newest < below_place)) {
       disk.close(*fd);
       return here ? Found{entry->msg_id, entry->newest} : Found{};
@@ -31,8 +33,9 @@ MessageSearch::Found MessageSearch::look_into(engine::Disk& disk, uint32_t segme
   (void)scan_segment(disk, *fd, segment, salt, footer ? footer->end : 0,
                      [&](const RecordView& record, Pointer place) {
                        const RecordHeader& header = record.header;
-                       if (header.kind == RecordKind::message && header.conversation == conversation &&
-                           header.msg_id < below_id && place < below_place && header.msg_id > found.msg_id)
+                       if (header.kind == RecordKind::message &&
+                           header.conversation == conversation && header.msg_id < below_id &&
+                           place < below_place && header.msg_id > found.msg_id)
                          found = {header.msg_id, place};
                      });
   disk.close(*fd);

@@ -16,7 +16,7 @@ struct MessageSearch {
   uint64_t conversation = 0;
   uint32_t below_id     = 0;  // the newest message with a smaller id …
   Pointer below_place;        // … that lies before this place
-  uint32_t salt         = 0;
+  uint32_t salt = 0;
 
   // Its id and place; id 0: not found.
   struct Found {

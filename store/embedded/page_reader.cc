@@ -14,11 +14,12 @@ namespace {
 constexpr uint64_t kClusterBytes = 3 * kKiB;
 static_assert(kClusterBytes < RecordReader::kWindowBytes);
 
-constexpr uint32_t kTargetsMax  = 12;  // blocks looked for at once: 5 cover a page, the rest are detours
-constexpr uint32_t kTagBlock    = 1u << 16;
-constexpr uint32_t kTagWalk     = 2u << 16;
-constexpr uint32_t kTagLong     = 3u << 16;
-constexpr uint32_t kTagMask     = 0xffff;
+constexpr uint32_t kTargetsMax =
+    12;  // blocks looked for at once: 5 cover a page, the rest are detours
+constexpr uint32_t kTagBlock     = 1u << 16;
+constexpr uint32_t kTagWalk      = 2u << 16;
+constexpr uint32_t kTagLong      = 3u << 16;
+constexpr uint32_t kTagMask      = 0xffff;
 constexpr uint32_t kSearchesMax  = 8;  // of one page
 constexpr size_t kArenaKeptBytes = 512 * kKiB;
 
@@ -101,12 +102,12 @@ class PageReader::Page final : public ReadClient {
   std::array<Item, kMessagesMax> items_;
   std::array<Target, kTargetsMax> targets_;
   uint32_t targets_count_ = 0;
-  Spot anchor_;             // the lowest known message above high_
-  Spot sure_;               // the same, but never by a damaged record's word
-  bool hinted_ = false;     // items_[0] was placed by a damaged record's word
+  Spot anchor_;                // the lowest known message above high_
+  Spot sure_;                  // the same, but never by a damaged record's word
+  bool hinted_       = false;  // items_[0] was placed by a damaged record's word
   bool dead_end_     = false;  // the record at anchor_ does not lead on
   uint32_t searches_ = 0;
-  Pointer root_;            // the newest block record not yet found wanting
+  Pointer root_;  // the newest block record not yet found wanting
   std::vector<std::byte> arena_;
 };
 
@@ -128,7 +129,8 @@ class PageReader::SearchJob final : public engine::Job {
 
 // --- owner ------------------------------------------------------------------------------------------------
 
-PageReader::PageReader(RecordReader& reader, FileOpener& opener, uint32_t shard, Sink& sink, uint32_t salt)
+PageReader::PageReader(RecordReader& reader, FileOpener& opener, uint32_t shard, Sink& sink,
+                       uint32_t salt)
     : reader_(reader), opener_(opener), shard_(shard), sink_(sink), salt_(salt) {}
 
 PageReader::~PageReader() = default;
@@ -261,8 +263,8 @@ void PageReader::Page::on_read(uint32_t tag, Pointer place, Result<Bytes> bytes)
 }
 
 bool PageReader::Page::wanted(const RecordView& record, uint32_t msg_id) const {
-  return record.header.kind == RecordKind::message && record.header.conversation == head_.conversation &&
-         record.header.msg_id == msg_id;
+  return record.header.kind == RecordKind::message &&
+         record.header.conversation == head_.conversation && record.header.msg_id == msg_id;
 }
 
 // --- block records ----------------------------------------------------------------------------------------------
@@ -283,10 +285,9 @@ bool PageReader::Page::locate() {
 
 void PageReader::Page::on_block(Pointer place, const Result<Bytes>& bytes) {
   RecordView record;
-  const bool valid = bytes &&
-                     parse_record(*bytes, place, owner_.salt_, record, nullptr) == Parse::record &&
-                     record.header.kind == RecordKind::block &&
-                     record.header.conversation == head_.conversation;
+  const bool valid =
+      bytes && parse_record(*bytes, place, owner_.salt_, record, nullptr) == Parse::record &&
+      record.header.kind == RecordKind::block && record.header.conversation == head_.conversation;
   const uint32_t number = valid ? record.header.msg_id / kBlockMessages : 0;
   const auto* pointers  = reinterpret_cast<const Pointer*>(record.body.data());
   for (uint32_t i = 0; i < targets_count_; ++i) {
@@ -322,7 +323,8 @@ void PageReader::Page::give_up(Target& target) {
 // --- walking down to the first message -----------------------------------------------------------------------------
 
 bool PageReader::Page::walk() {
-  if (count_ == 0 || items_[0].state != State::unknown || anchor_.msg_id == 0 || !anchor_.place) return false;
+  if (count_ == 0 || items_[0].state != State::unknown || anchor_.msg_id == 0 || !anchor_.place)
+    return false;
   if (dead_end_) return search();
   return read(kTagWalk, anchor_.place, RecordReader::kWindowBytes) || again;
 }
@@ -330,9 +332,11 @@ bool PageReader::Page::walk() {
 void PageReader::Page::on_walked(Pointer place, const Result<Bytes>& bytes) {
   if (place != anchor_.place) return;  // a block record has brought us lower meanwhile
   RecordView record;
-  uint32_t needed    = 0;
-  const Parse parsed = bytes ? parse_record(*bytes, place, owner_.salt_, record, &needed) : Parse::bad;
-  if (parsed == Parse::more && bytes->size() == RecordReader::kWindowBytes && needed > bytes->size()) {
+  uint32_t needed = 0;
+  const Parse parsed =
+      bytes ? parse_record(*bytes, place, owner_.salt_, record, &needed) : Parse::bad;
+  if (parsed == Parse::more && bytes->size() == RecordReader::kWindowBytes &&
+      needed > bytes->size()) {
     read(kTagWalk, place, needed);
     return;
   }
@@ -361,12 +365,12 @@ bool PageReader::Page::search() {
   if (searches_ == kSearchesMax) return false;
   ++searches_;
   ++reads_;
-  std::unique_ptr<engine::Job> job = std::make_unique<SearchJob>(
-      *this, owner_.opener_,
-      MessageSearch{.conversation = head_.conversation,
-                    .below_id     = sure_.msg_id,
-                    .below_place  = sure_.place,
-                    .salt         = owner_.salt_});
+  std::unique_ptr<engine::Job> job =
+      std::make_unique<SearchJob>(*this, owner_.opener_,
+                                  MessageSearch{.conversation = head_.conversation,
+                                                .below_id     = sure_.msg_id,
+                                                .below_place  = sure_.place,
+                                                .salt         = owner_.salt_});
   const bool submitted = owner_.opener_.submit(owner_.shard_, job).has_value();
   RT_ASSERT(submitted);  // pages and reads together are fewer than jobs
   return true;
@@ -390,9 +394,9 @@ void PageReader::Page::on_found(MessageSearch::Found found) {
 void PageReader::Page::new_root(Pointer root) {
   root_ = root;
   for (uint32_t i = 0; i < targets_count_; ++i) {
-    Target& target  = targets_[i];
+    Target& target       = targets_[i];
     const uint32_t index = high_ - std::min(high_, target.block * kBlockMessages);
-    const bool open = target.over && index < count_ && items_[index].state == State::unknown;
+    const bool open      = target.over && index < count_ && items_[index].state == State::unknown;
     if (open) target = {.block = target.block, .at = root};
   }
 }
@@ -404,9 +408,9 @@ void PageReader::Page::chain() {
     if (items_[i + 1].state != State::unknown) continue;
     if (item.state != State::have && item.state != State::too_long) continue;
     const uint32_t block = block_of(id_of(i + 1));
-    const bool sought    = std::ranges::any_of(std::span(targets_).first(targets_count_), [&](const Target& t) {
-      return !t.over && t.block == block;
-    });
+    const bool sought =
+        std::ranges::any_of(std::span(targets_).first(targets_count_),
+                            [&](const Target& t) { return !t.over && t.block == block; });
     if (!sought) place_item(id_of(i + 1), item.prev);
   }
 }
@@ -423,8 +427,9 @@ bool PageReader::Page::fetch() {
     uint32_t last = i;
     while (!item.alone && last + 1 < count_) {
       const Item& next = items_[last + 1];
-      if (next.state != State::placed || next.alone || next.place.segment() != item.place.segment() ||
-          next.place >= item.place || item.place.offset() - next.place.offset() > kClusterBytes)
+      if (next.state != State::placed || next.alone ||
+          next.place.segment() != item.place.segment() || next.place >= item.place ||
+          item.place.offset() - next.place.offset() > kClusterBytes)
         break;
       ++last;
     }
@@ -448,9 +453,10 @@ void PageReader::Page::on_items(uint32_t first, Pointer place, const Result<Byte
     const uint64_t skip = item.place.offset() - place.offset();
     if (skip >= bytes->size()) continue;
     RecordView record;
-    uint32_t needed    = 0;
-    const Parse parsed = parse_record(bytes->subspan(skip), item.place, owner_.salt_, record, &needed);
-    const bool at_end  = bytes->size() < RecordReader::kWindowBytes;
+    uint32_t needed = 0;
+    const Parse parsed =
+        parse_record(bytes->subspan(skip), item.place, owner_.salt_, record, &needed);
+    const bool at_end = bytes->size() < RecordReader::kWindowBytes;
     if (parsed == Parse::record && wanted(record, id_of(i))) {
       take(item, record);
     } else if (parsed == Parse::more && !at_end && skip > 0) {
@@ -458,9 +464,9 @@ void PageReader::Page::on_items(uint32_t first, Pointer place, const Result<Byte
       item.alone = true;
     } else if (parsed == Parse::more && !at_end) {
       // Its length is the record's own word; the budget uses it, the checksum decides later.
-      item.state           = State::too_long;
-      item.length          = needed;
-      item.body_bytes      = record.header.body_bytes;
+      item.state      = State::too_long;
+      item.length     = needed;
+      item.body_bytes = record.header.body_bytes;
       if (wanted(record, id_of(i))) item.prev = record.header.prev;
     }
   }

@@ -22,14 +22,17 @@ struct PendingHead {
 class PendingHeads {
  public:
   explicit PendingHeads(uint32_t heads_max, uint64_t seed)
-      : seed_(seed), slots_(std::bit_ceil(heads_max * 2)), shift_(64 - std::countr_zero(slots_.size())) {
+      : seed_(seed),
+        slots_(std::bit_ceil(heads_max * 2)),
+        shift_(64 - std::countr_zero(slots_.size())) {
     heads_.reserve(heads_max);
   }
 
   // *fresh: not in this batch yet; the entry is then zero and to be filled by the caller.
   PendingHead& get(uint64_t conversation, bool* fresh) {
     const uint64_t mask = slots_.size() - 1;
-    for (uint64_t at = ((conversation ^ seed_) * 0x9e3779b97f4a7c15u) >> shift_;; at = (at + 1) & mask) {
+    for (uint64_t at = ((conversation ^ seed_) * 0x9e3779b97f4a7c15u) >> shift_;;
+         at          = (at + 1) & mask) {
       Slot& slot = slots_[at];
       if (slot.generation != generation_) {
         RT_ASSERT(heads_.size() < heads_.capacity());

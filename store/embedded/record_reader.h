@@ -43,7 +43,9 @@ class RecordReader {
     void on_done(int32_t result, uint32_t flags) noexcept;
     void submit();
     void finish(Result<Bytes> bytes) noexcept;
-    MutableBytes buffer() { return long_read.empty() ? MutableBytes(window) : MutableBytes(long_read); }
+    MutableBytes buffer() {
+      return long_read.empty() ? MutableBytes(window) : MutableBytes(long_read);
+    }
 
     RecordReader& owner;
     engine::Op<Slot, &Slot::on_done> read{*this};

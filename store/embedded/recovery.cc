@@ -26,7 +26,8 @@ class Recovery {
     out_.salt                   = files_.has_salt ? files_.salt : settings_.fresh_salt;
     out_.report.segments        = static_cast<uint32_t>(files_.segments.size());
     out_.report.damaged_headers = files_.damaged_headers;
-    for (uint32_t i = 0; i < shards_; ++i) out_.shards.push_back(std::make_unique<ShardState>(out_.salt));
+    for (uint32_t i = 0; i < shards_; ++i)
+      out_.shards.push_back(std::make_unique<ShardState>(out_.salt));
 
     if (auto made = disk_.make_directory("log"); !made) return std::unexpected(made.error());
     if (auto synced = disk_.sync_directory(""); !synced) return std::unexpected(synced.error());
@@ -35,6 +36,7 @@ class Recovery {
     for (uint32_t segment : files_.segments)
       if (!snapshot_.covered.has(segment))
         if (auto done = take_segment(segment); !done) return std::unexpected(done.error());
+    read_young();
     deal_repeats();
     (void)out_.worker->merge_if_due();  // tried again after the next seal
     finish_report(start_ns);
@@ -43,9 +45,10 @@ class Recovery {
 
  private:
   void read_snapshot() {
-    const SnapshotVisitor visit{.head   = [this](const HeadEntry& entry) { add(entry); },
-                                .cursor = [this](const CursorEntry& entry) { add(entry); },
-                                .repeat = [this](const RepeatEntry& entry) { repeats_.push_back(entry); }};
+    const SnapshotVisitor visit{
+        .head   = [this](const HeadEntry& entry) { add(entry); },
+        .cursor = [this](const CursorEntry& entry) { add(entry); },
+        .repeat = [this](const RepeatEntry& entry) { repeats_.push_back(entry); }};
     auto loaded = load_snapshot(disk_, visit);
     if (loaded) {
       snapshot_ = std::move(*loaded);
@@ -59,17 +62,17 @@ class Recovery {
   void make_worker() {
     const uint64_t fallback = std::max<uint64_t>(4 * kMiB, 64 * kMiB / shards_);
     const uint64_t wanted   = settings_.segment_bytes ? settings_.segment_bytes : fallback;
-    out_.segment_bytes      = std::clamp(wanted / kSegmentHeaderBytes * kSegmentHeaderBytes, kSegmentBytesMin,
-                                         kSegmentBytesMax);
-    uint32_t newest = snapshot_.covered.up_to;
+    out_.segment_bytes      = std::clamp(wanted / kSegmentHeaderBytes * kSegmentHeaderBytes,
+                                         kSegmentBytesMin, kSegmentBytesMax);
+    uint32_t newest         = snapshot_.covered.up_to;
     if (!snapshot_.covered.more.empty()) newest = std::max(newest, snapshot_.covered.more.back());
     if (!files_.segments.empty()) newest = std::max(newest, files_.segments.back());
-    out_.worker = std::make_unique<SegmentWorker>(
-        disk_, clock_,
-        SegmentWorker::Settings{.shards        = shards_,
-                                .segment_bytes = out_.segment_bytes,
-                                .salt          = out_.salt,
-                                .next_number   = newest + 1});
+    out_.worker =
+        std::make_unique<SegmentWorker>(disk_, clock_,
+                                        SegmentWorker::Settings{.shards        = shards_,
+                                                                .segment_bytes = out_.segment_bytes,
+                                                                .salt          = out_.salt,
+                                                                .next_number   = newest + 1});
     out_.worker->set_snapshot(snapshot_);
     for (uint32_t segment : files_.segments)
       if (!snapshot_.covered.has(segment)) out_.worker->add_open(segment);
@@ -97,8 +100,9 @@ class Recovery {
     }
     note(segment, scan);
     add(*footer);
-    const bool empty  = footer->records == 0 && scan.damages.empty();
-    Result<void> done = empty ? disk_.remove(segment_path(segment)) : write_footer(disk_, *fd, *footer, salt);
+    const bool empty = footer->records == 0 && scan.damages.empty();
+    Result<void> done =
+        empty ? disk_.remove(segment_path(segment)) : write_footer(disk_, *fd, *footer, salt);
     disk_.close(*fd);
     if (!done)
       out_.report.unsealed.push_back(segment);
@@ -107,6 +111,23 @@ class Recovery {
     else
       out_.worker->add_found(segment, footer->bytes());
     return {};
+  }
+
+  // Covered segments whose 60 s keys may still protect: their footers have them, the snapshot has not.
+  void read_young() {
+    const uint32_t now = wall_seconds(clock_);
+    for (const YoungSegment& young : snapshot_.young) {
+      if (uint64_t{young.sealed} + kRepeatSeconds < now) continue;
+      auto fd = disk_.open(segment_path(young.number), engine::Disk::Open::read);
+      if (!fd) continue;
+      const uint32_t salt = salt_sum(out_.salt);
+      auto footer         = load_footer(disk_, *fd, young.number, salt);
+      if (!footer) footer = rebuild_footer(disk_, *fd, young.number, salt, now, nullptr);
+      disk_.close(*fd);
+      if (!footer) continue;
+      for (const RepeatEntry& entry : footer->repeats)
+        if (entry.client_key == 0) repeats_.push_back(entry);
+    }
   }
 
   void note(uint32_t segment, const Scan& scan) {
@@ -144,7 +165,8 @@ class Recovery {
     out_.repeats.resize(shards_);
     std::erase_if(repeats_, [now](RepeatEntry& entry) { return !still_protects(entry, now); });
     std::ranges::stable_sort(repeats_, {}, &RepeatEntry::time);
-    if (repeats_.size() > kRepeatsMax) repeats_.erase(repeats_.begin(), repeats_.end() - kRepeatsMax);
+    if (repeats_.size() > kRepeatsMax)
+      repeats_.erase(repeats_.begin(), repeats_.end() - kRepeatsMax);
     for (const RepeatEntry& entry : repeats_) {
       const auto author = UserId(entry.author);
       out_.repeats[settings_.homes.of_user(author, shards_)].push_back(
@@ -218,29 +240,34 @@ Result<LogFiles> look_at_log(engine::Disk& disk) {
   return files;
 }
 
-Result<Recovered> recover(engine::Disk& disk, engine::Clock& clock, const RecoverySettings& settings) {
+Result<Recovered> recover(engine::Disk& disk, engine::Clock& clock,
+                          const RecoverySettings& settings) {
   return Recovery(disk, clock, settings).run();
 }
 
 std::vector<std::string> RecoveryReport::lines() const {
   std::vector<std::string> out;
-  out.push_back(fmt::format(
-      "message log: {} segments, {} conversations, {} cursors, {} repeats; read {} records, {} bytes of {} "
-      "segments; {} ms",
-      segments, conversations, cursors, repeats, records_read, bytes_read, segments_read,
-      duration_ns / kNsPerMs));
-  if (snapshot_rebuilt) out.push_back("message log: snapshot was damaged, rebuilt from the footers");
+  out.push_back(
+      fmt::format("message log: {} segments, {} conversations, {} cursors, {} repeats; read {} "
+                  "records, {} bytes of {} "
+                  "segments; {} ms",
+                  segments, conversations, cursors, repeats, records_read, bytes_read,
+                  segments_read, duration_ns / kNsPerMs));
+  if (snapshot_rebuilt)
+    out.push_back("message log: snapshot was damaged, rebuilt from the footers");
   for (const TornTail& tail : torn)
     out.push_back(fmt::format("message log: {} torn at {}: {} bytes cut, none of them acknowledged",
                               segment_path(tail.segment), tail.offset, tail.bytes));
   for (const Damage& damage : damages)
-    out.push_back(fmt::format("message log: {} damaged at {}: {} bytes, conversation {:016x} message {}",
-                              segment_path(damage.segment), damage.offset, damage.bytes,
-                              damage.conversation, damage.msg_id));
+    out.push_back(
+        fmt::format("message log: {} damaged at {}: {} bytes, conversation {:016x} message {}",
+                    segment_path(damage.segment), damage.offset, damage.bytes, damage.conversation,
+                    damage.msg_id));
   for (uint32_t segment : damaged_headers)
     out.push_back(fmt::format("message log: {}: header damaged", segment_path(segment)));
   for (uint32_t segment : damaged_footers)
-    out.push_back(fmt::format("message log: {}: footer damaged, rebuilt from the records", segment_path(segment)));
+    out.push_back(fmt::format("message log: {}: footer damaged, rebuilt from the records",
+                              segment_path(segment)));
   for (uint32_t segment : unsealed)
     out.push_back(fmt::format("message log: {}: could not be sealed", segment_path(segment)));
   return out;

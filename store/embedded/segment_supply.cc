@@ -8,7 +8,8 @@ namespace ringtalk::store {
 
 class SegmentSupply::PrepareJob final : public engine::Job {
  public:
-  explicit PrepareJob(SegmentSupply& owner) : owner_(owner), worker_(owner.worker_), shard_(owner.shard_) {}
+  explicit PrepareJob(SegmentSupply& owner)
+      : owner_(owner), worker_(owner.worker_), shard_(owner.shard_) {}
   ~PrepareJob() override {
     if (made_) worker_.disk().close(made_->fd);  // never collected: the owner is gone
   }
@@ -24,7 +25,8 @@ class SegmentSupply::PrepareJob final : public engine::Job {
 
 class SegmentSupply::SealJob final : public engine::Job {
  public:
-  SealJob(SegmentSupply& owner, uint32_t number) : owner_(owner), worker_(owner.worker_), number_(number) {}
+  SealJob(SegmentSupply& owner, uint32_t number)
+      : owner_(owner), worker_(owner.worker_), number_(number) {}
   void run() override {
     done_ = worker_.seal(number_, &scan_);
     // A merge that fails is tried again after the next seal; the footers remain until then.

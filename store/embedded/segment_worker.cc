@@ -10,7 +10,9 @@ namespace {
 constexpr uint64_t kFillBytes = kMiB;  // zeros written at once
 }
 
-uint32_t wall_seconds(engine::Clock& clock) { return static_cast<uint32_t>(clock.wall_ns() / kNsPerS); }
+uint32_t wall_seconds(engine::Clock& clock) {
+  return static_cast<uint32_t>(clock.wall_ns() / kNsPerS);
+}
 
 SegmentWorker::SegmentWorker(engine::Disk& disk, engine::Clock& clock, const Settings& settings)
     : Worker(settings.shards, kJobsMax),
@@ -110,7 +112,8 @@ Result<void> SegmentWorker::merge_if_due() {
     covered.add(sealed.number);
   }
   covered.settle(open_, next_number_ - 1);
-  auto merged = merge_snapshot(disk_, settings_.salt, covered, std::move(footers), wall_seconds(clock_));
+  auto merged =
+      merge_snapshot(disk_, settings_.salt, covered, std::move(footers), wall_seconds(clock_));
   if (!merged) return std::unexpected(merged.error());
   snapshot_ = *merged;
   sealed_.clear();

@@ -27,9 +27,9 @@ struct Segment {
 
 class SegmentWorker final : public engine::Worker {
  public:
-  static constexpr uint32_t kJobsMax            = 64;        // per shard
-  static constexpr uint32_t kMergeSegments      = 8;         // sealed ones that make a merge due
-  static constexpr uint64_t kMergeFooterBytes   = kMiB;      // footers smaller than this can wait
+  static constexpr uint32_t kJobsMax          = 64;    // per shard
+  static constexpr uint32_t kMergeSegments    = 8;     // sealed ones that make a merge due
+  static constexpr uint64_t kMergeFooterBytes = kMiB;  // footers smaller than this can wait
 
   struct Settings {
     uint32_t shards        = 1;

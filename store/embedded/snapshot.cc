@@ -26,7 +26,14 @@ struct Header {
 };
 static_assert(sizeof(Header) == 64);
 
-enum Kind : uint32_t { kSegments = 1, kHeads = 2, kCursors = 3, kRepeats = 4, kEnd = 5 };
+enum Kind : uint32_t {
+  kSegments = 1,
+  kHeads    = 2,
+  kCursors  = 3,
+  kRepeats  = 4,
+  kEnd      = 5,
+  kYoung    = 6
+};
 
 struct BlockHeader {
   uint32_t kind;
@@ -42,6 +49,7 @@ uint32_t entry_bytes(uint32_t kind) {
     case kHeads: return sizeof(HeadEntry);
     case kCursors: return sizeof(CursorEntry);
     case kRepeats: return sizeof(RepeatEntry);
+    case kYoung: return sizeof(YoungSegment);
     default: return 0;
   }
 }
@@ -54,7 +62,9 @@ uint32_t block_sum(const BlockHeader& header, Bytes entries, uint32_t salt) {
   return crc32c(crc32c_of(salt, uint64_t{header.kind} << 32 | header.count), entries);
 }
 
-std::pair<uint64_t, uint32_t> order(const CursorEntry& entry) { return {entry.conversation, entry.user}; }
+std::pair<uint64_t, uint32_t> order(const CursorEntry& entry) {
+  return {entry.conversation, entry.user};
+}
 
 // --- reading ----------------------------------------------------------------------------------------
 
@@ -76,7 +86,8 @@ class Reader {
     if (!size) return std::unexpected(size.error());
     bytes_ = *size;
     if (!read(std::as_writable_bytes(std::span(&header_, 1)))) return fail(Errc::corrupt);
-    if (header_.magic != kSnapshotMagic || header_sum(header_) != header_.crc) return fail(Errc::corrupt);
+    if (header_.magic != kSnapshotMagic || header_sum(header_) != header_.crc)
+      return fail(Errc::corrupt);
     if (header_.version > kFormatVersion) return fail(Errc::unsupported);
     salt_ = salt_sum(header_.salt);
     return {};
@@ -94,7 +105,8 @@ class Reader {
   Result<bool> next() {
     if (!read(std::as_writable_bytes(std::span(&block_, 1)))) return fail(Errc::corrupt);
     const uint64_t bytes = uint64_t{block_.count} * entry_bytes(block_.kind);
-    if (block_.kind < kSegments || block_.kind > kEnd || bytes > kBlockEntryBytes || block_.zero != 0)
+    if (block_.kind < kSegments || block_.kind > kYoung || bytes > kBlockEntryBytes ||
+        block_.zero != 0)
       return fail(Errc::corrupt);
     entries_.resize(bytes / 8 + 1);
     const MutableBytes into = std::as_writable_bytes(std::span(entries_)).first(bytes);
@@ -116,10 +128,10 @@ class Reader {
   }
 
   engine::Disk& disk_;
-  int fd_         = -1;
-  uint64_t bytes_ = 0;
-  uint64_t at_    = 0;
-  uint32_t salt_  = 0;
+  int fd_          = -1;
+  uint64_t bytes_  = 0;
+  uint64_t at_     = 0;
+  uint32_t salt_   = 0;
   uint32_t blocks_ = 0;
   Header header_{};
   BlockHeader block_{};
@@ -138,6 +150,10 @@ Result<SnapshotInfo> read_all(engine::Disk& disk, const SnapshotVisitor* visit) 
     switch (reader.kind()) {
       case kSegments:
         for (uint32_t segment : reader.entries<uint32_t>()) info.covered.more.push_back(segment);
+        break;
+      case kYoung:
+        for (const YoungSegment& segment : reader.entries<YoungSegment>())
+          info.young.push_back(segment);
         break;
       case kHeads:
         if (visit && visit->head)
@@ -224,6 +240,7 @@ struct Gathered {
   std::vector<HeadEntry> heads;
   std::vector<CursorEntry> cursors;
   std::vector<RepeatEntry> repeats;
+  std::vector<YoungSegment> young;
 };
 
 Gathered gather(std::vector<Footer> footers) {
@@ -232,7 +249,9 @@ Gathered gather(std::vector<Footer> footers) {
   for (Footer& footer : footers) {
     all.heads.insert(all.heads.end(), footer.heads.begin(), footer.heads.end());
     all.cursors.insert(all.cursors.end(), footer.cursors.begin(), footer.cursors.end());
-    all.repeats.insert(all.repeats.end(), footer.repeats.begin(), footer.repeats.end());
+    std::ranges::copy_if(footer.repeats, std::back_inserter(all.repeats),
+                         [](const RepeatEntry& entry) { return entry.client_key != 0; });
+    if (footer.repeats.size() > 0) all.young.push_back({footer.segment, footer.sealed});
     footer = {};
   }
   std::ranges::stable_sort(all.heads, {}, &HeadEntry::conversation);
@@ -269,7 +288,8 @@ class HeadMerge {
 
 class CursorMerge {
  public:
-  CursorMerge(Writer& writer, const std::vector<CursorEntry>& fresh) : writer_(writer), fresh_(fresh) {}
+  CursorMerge(Writer& writer, const std::vector<CursorEntry>& fresh)
+      : writer_(writer), fresh_(fresh) {}
   void old(CursorEntry entry) {
     while (at_ < fresh_.size() && order(fresh_[at_]) < order(entry)) emit(take());
     if (at_ < fresh_.size() && order(fresh_[at_]) == order(entry))
@@ -295,7 +315,8 @@ class CursorMerge {
 };
 
 Result<uint64_t> write_merged(engine::Disk& disk, int fd, uint64_t salt, const Covered& covered,
-                              const Gathered& fresh, uint32_t now) {
+                              const Gathered& fresh, uint32_t now,
+                              std::vector<YoungSegment>* young) {
   Writer writer(disk, fd, salt);
   Header header{.magic         = kSnapshotMagic,
                 .version       = kFormatVersion,
@@ -317,15 +338,16 @@ Result<uint64_t> write_merged(engine::Disk& disk, int fd, uint64_t salt, const C
   const auto finish_heads = [&] {
     if (!std::exchange(heads_over, true)) heads.finish();
   };
-  const SnapshotVisitor old{.head   = [&](const HeadEntry& entry) { heads.old(entry); },
+  const SnapshotVisitor old{.head = [&](const HeadEntry& entry) { heads.old(entry); },
                             .cursor =
                                 [&](const CursorEntry& entry) {
                                   finish_heads();
                                   cursors.old(entry);
                                 },
                             .repeat = [&](const RepeatEntry& entry) { repeats.push_back(entry); }};
-  if (auto read = read_all(disk, &old); !read && read.error().code != Errc::not_found)
-    return std::unexpected(read.error());
+  auto read = read_all(disk, &old);
+  if (!read && read.error().code != Errc::not_found) return std::unexpected(read.error());
+  if (read) *young = read->young;
   finish_heads();
   cursors.finish();
 
@@ -336,6 +358,10 @@ Result<uint64_t> write_merged(engine::Disk& disk, int fd, uint64_t salt, const C
     repeats.erase(repeats.begin(), repeats.end() - kRepeatsMax);
   }
   for (const RepeatEntry& entry : repeats) writer.add(kRepeats, entry);
+  young->insert(young->end(), fresh.young.begin(), fresh.young.end());
+  std::erase_if(*young,
+                [now](const YoungSegment& s) { return uint64_t{s.sealed} + kRepeatSeconds < now; });
+  for (const YoungSegment& segment : *young) writer.add(kYoung, segment);
   return writer.finish();
 }
 
@@ -374,7 +400,8 @@ Result<SnapshotInfo> merge_snapshot(engine::Disk& disk, uint64_t salt, const Cov
     return std::unexpected(removed.error());
   auto fd = disk.open(kTemporary, engine::Disk::Open::create_new);
   if (!fd) return std::unexpected(fd.error());
-  auto bytes          = write_merged(disk, *fd, salt, covered, fresh, now);
+  std::vector<YoungSegment> young;
+  auto bytes          = write_merged(disk, *fd, salt, covered, fresh, now, &young);
   Result<void> synced = bytes ? Result<void>{} : Result<void>(std::unexpected(bytes.error()));
   RT_KILLPOINT("snapshot_after_tmp_write");
   if (synced) synced = disk.sync(*fd);
@@ -387,7 +414,7 @@ Result<SnapshotInfo> merge_snapshot(engine::Disk& disk, uint64_t salt, const Cov
   if (auto done = disk.rename(kTemporary, kPath); !done) return std::unexpected(done.error());
   RT_KILLPOINT("snapshot_after_rename");
   if (auto done = disk.sync_directory("log"); !done) return std::unexpected(done.error());
-  return SnapshotInfo{.salt = salt, .covered = covered, .bytes = *bytes};
+  return SnapshotInfo{.salt = salt, .covered = covered, .young = std::move(young), .bytes = *bytes};
 }
 
 }  // namespace ringtalk::store

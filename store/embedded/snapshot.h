@@ -9,10 +9,13 @@
 //       32   28 zero            60 4 crc32c of bytes 0…59
 //   then blocks: 4 kind, 4 count of entries, 4 crc32c of salt, kind, count and entries, 4 zero, entries.
 //   kinds: 1 segments above "covered up to" that are in it too, 4 bytes each
-//          2 heads by conversation, 48   3 cursors by (conversation, user), 16   4 repeats, 40
-//          5 end: count = blocks before it, no entries
+//          2 heads by conversation, 48   3 cursors by (conversation, user), 16
+//          4 repeats with a client key, 40   5 end: count = blocks before it, no entries
+//          6 covered segments sealed less than 60 s before: 4 number, 4 sealed (seconds)
 //
 // Writing  snapshot.tmp, synced, renamed over the old one, directory synced.
+// Repeats  keys that live 60 s stay in the footers; a start within that time reads those of the segments of
+//          kind 6. Copying them from snapshot to snapshot would cost more than all the rest.
 // Bound    kRepeatsMax repeats are kept, the newest: 40 MiB at most, here and in memory at start.
 // Errors   any flipped bit fails a checksum; the file is then ignored and everything rebuilt from the
 //          footers, which stay in the segments.
@@ -38,6 +41,12 @@ struct Covered {
   void settle(const std::vector<uint32_t>& open, uint32_t newest);
 };
 
+struct YoungSegment {
+  uint32_t number = 0;
+  uint32_t sealed = 0;  // seconds
+};
+static_assert(sizeof(YoungSegment) == 8);
+
 struct SnapshotVisitor {
   std::function<void(const HeadEntry&)> head;
   std::function<void(const CursorEntry&)> cursor;
@@ -47,6 +56,7 @@ struct SnapshotVisitor {
 struct SnapshotInfo {
   uint64_t salt = 0;
   Covered covered;
+  std::vector<YoungSegment> young;
   uint64_t bytes = 0;
 };
 

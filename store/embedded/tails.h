@@ -30,7 +30,8 @@ struct Tail {
   void push(uint32_t id, Pointer place);
   // Whether block k, whose last message was just pushed, can be written from memory.
   bool complete(uint32_t block) const {
-    return count == kBlockMessages && first == (block - 1) * kBlockMessages + 1 && jumps_block == block;
+    return count == kBlockMessages && first == (block - 1) * kBlockMessages + 1 &&
+           jumps_block == block;
   }
   // Where message `id` lies, or nowhere.
   Pointer find(uint32_t id) const {
@@ -44,7 +45,8 @@ class Tails {
 
   // Index + 1 as kept in a head row; 0 and indices of tails taken over give nullptr.
   Tail* get(uint32_t hint, uint64_t conversation) {
-    if (hint == 0 || hint > tails_.size() || tails_[hint - 1].conversation != conversation) return nullptr;
+    if (hint == 0 || hint > tails_.size() || tails_[hint - 1].conversation != conversation)
+      return nullptr;
     Tail& tail = tails_[hint - 1];
     tail.used  = 1;
     return &tail;

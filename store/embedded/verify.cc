@@ -18,7 +18,8 @@ class Verifier {
       : disk_(disk), files_(std::move(files)), salt_(salt_sum(files_.salt)) {}
 
   Result<VerifyReport> run() {
-    for (uint32_t segment : files_.damaged_headers) problem("{}: header damaged", segment_path(segment));
+    for (uint32_t segment : files_.damaged_headers)
+      problem("{}: header damaged", segment_path(segment));
     for (uint32_t segment : files_.segments)
       if (auto done = check_segment(segment); !done) return std::unexpected(done.error());
     check_snapshot();
@@ -40,7 +41,8 @@ class Verifier {
     auto fd = disk_.open(segment_path(segment), engine::Disk::Open::read);
     if (!fd) return std::unexpected(fd.error());
     auto footer = load_footer(disk_, *fd, segment, salt_);
-    if (!footer && footer.error().code == Errc::corrupt) problem("{}: footer damaged", segment_path(segment));
+    if (!footer && footer.error().code == Errc::corrupt)
+      problem("{}: footer damaged", segment_path(segment));
     if (!footer) ++report_.unsealed;
 
     FooterBuilder builder;
@@ -55,11 +57,13 @@ class Verifier {
     report_.bytes += scan->end - kSegmentHeaderBytes;
     report_.torn_bytes += scan->torn_bytes;
     for (const Damage& damage : scan->damages) {
-      problem("{}: {} bytes damaged at {} (conversation {:016x}, message {})", segment_path(segment),
-              damage.bytes, damage.offset, damage.conversation, damage.msg_id);
+      problem("{}: {} bytes damaged at {} (conversation {:016x}, message {})",
+              segment_path(segment), damage.bytes, damage.offset, damage.conversation,
+              damage.msg_id);
       damaged_ = true;
     }
-    if (footer && scan->damages.empty()) compare(*footer, builder.finish(segment, *scan, footer->sealed));
+    if (footer && scan->damages.empty())
+      compare(*footer, builder.finish(segment, *scan, footer->sealed));
     return {};
   }
 
@@ -74,7 +78,8 @@ class Verifier {
     };
     if (said.records != is.records || said.last_batch != is.last_batch ||
         !std::ranges::equal(said.heads, is.heads, same_head) ||
-        !std::ranges::equal(said.cursors, is.cursors, same_cursor) || said.repeats.size() != is.repeats.size())
+        !std::ranges::equal(said.cursors, is.cursors, same_cursor) ||
+        said.repeats.size() != is.repeats.size())
       problem("{}: footer does not agree with the records", segment_path(said.segment));
   }
 
@@ -84,8 +89,9 @@ class Verifier {
       ++report_.messages;
       Known& known = heads_[header.conversation];
       if (header.msg_id != known.msg_id + 1 && !damaged_)
-        problem("{} at {}: conversation {:016x} goes from message {} to {}", segment_path(place.segment()),
-                place.offset(), header.conversation, known.msg_id, header.msg_id);
+        problem("{} at {}: conversation {:016x} goes from message {} to {}",
+                segment_path(place.segment()), place.offset(), header.conversation, known.msg_id,
+                header.msg_id);
       else if (header.msg_id == known.msg_id + 1 && header.prev != known.newest)
         problem("{} at {}: conversation {:016x} message {}: prev points elsewhere",
                 segment_path(place.segment()), place.offset(), header.conversation, header.msg_id);
@@ -100,24 +106,29 @@ class Verifier {
     const RecordHeader& header = record.header;
     const auto* pointers       = reinterpret_cast<const Pointer*>(record.body.data());
     for (uint32_t i = 0; i < kBlockMessages; ++i)
-      check_pointer(header, place, pointers[i], RecordKind::message, header.msg_id - kBlockMessages + 1 + i);
+      check_pointer(header, place, pointers[i], RecordKind::message,
+                    header.msg_id - kBlockMessages + 1 + i);
     const uint32_t block = header.msg_id / kBlockMessages;
     const std::span jumps(pointers + kBlockMessages, jump_count(block));
     if (!jumps.empty()) {
       const uint32_t first  = jump_towards(block, jumps, 1).block;
       const JumpStep nearer = jump_towards(block, jumps, block - 1);
       check_pointer(header, place, jumps.back(), RecordKind::block, first * kBlockMessages);
-      check_pointer(header, place, nearer.pointer, RecordKind::block, nearer.block * kBlockMessages);
+      check_pointer(header, place, nearer.pointer, RecordKind::block,
+                    nearer.block * kBlockMessages);
     }
   }
 
-  void check_pointer(const RecordHeader& from, Pointer place, Pointer to, RecordKind kind, uint32_t msg_id) {
+  void check_pointer(const RecordHeader& from, Pointer place, Pointer to, RecordKind kind,
+                     uint32_t msg_id) {
     if (damaged_) return;  // it may point at what is damaged and already named
     RecordHeader header{};
     const bool read = read_header(to, header);
-    if (!read || header.kind != kind || header.conversation != from.conversation || header.msg_id != msg_id)
+    if (!read || header.kind != kind || header.conversation != from.conversation ||
+        header.msg_id != msg_id)
       problem("{} at {}: conversation {:016x}: block record {} points wrongly to {} {}",
-              segment_path(place.segment()), place.offset(), from.conversation, from.msg_id / kBlockMessages,
+              segment_path(place.segment()), place.offset(), from.conversation,
+              from.msg_id / kBlockMessages,
               kind == RecordKind::message ? "message" : "block up to message", msg_id);
   }
 
@@ -141,16 +152,17 @@ class Verifier {
   }
 
   void check_snapshot() {
-    const SnapshotVisitor visit{.head =
-                                    [this](const HeadEntry& entry) {
-                                      const auto known = heads_.find(entry.conversation);
-                                      if (!damaged_ && (known == heads_.end() || known->second.msg_id < entry.msg_id))
-                                        problem("log/snapshot: conversation {:016x} message {} is in no segment",
-                                                entry.conversation, entry.msg_id);
-                                    },
-                                .cursor = nullptr,
-                                .repeat = nullptr};
-    auto loaded = load_snapshot(disk_, visit);
+    const SnapshotVisitor visit{
+        .head =
+            [this](const HeadEntry& entry) {
+              const auto known = heads_.find(entry.conversation);
+              if (!damaged_ && (known == heads_.end() || known->second.msg_id < entry.msg_id))
+                problem("log/snapshot: conversation {:016x} message {} is in no segment",
+                        entry.conversation, entry.msg_id);
+            },
+        .cursor = nullptr,
+        .repeat = nullptr};
+    auto loaded      = load_snapshot(disk_, visit);
     report_.snapshot = loaded.has_value();
     if (!loaded && loaded.error().code != Errc::not_found) problem("log/snapshot: damaged");
   }
@@ -165,7 +177,7 @@ class Verifier {
   const uint32_t salt_;
   VerifyReport report_;
   boost::unordered_flat_map<uint64_t, Known> heads_;
-  bool damaged_ = false;  // named above; gaps it causes are not counted again
+  bool damaged_           = false;  // named above; gaps it causes are not counted again
   int block_fd_           = -1;
   uint32_t block_segment_ = 0;
 };
@@ -182,7 +194,7 @@ const char* kind_name(RecordKind kind) {
 
 std::string body_text(Bytes body) {
   const std::string_view text = as_text(body.first(std::min<size_t>(body.size(), 60)));
-  const bool plain            = std::ranges::all_of(text, [](char c) { return c >= 32 && c < 127; });
+  const bool plain = std::ranges::all_of(text, [](char c) { return c >= 32 && c < 127; });
   return plain ? fmt::format(" \"{}\"{}", text, body.size() > 60 ? "…" : "") : "";
 }
 
@@ -210,14 +222,15 @@ Result<void> dump_log(engine::Disk& disk, std::optional<uint64_t> conversation,
   for (uint32_t segment : files->segments) {
     auto fd = disk.open(segment_path(segment), engine::Disk::Open::read);
     if (!fd) return std::unexpected(fd.error());
-    auto footer       = load_footer(disk, *fd, segment, salt);
+    auto footer     = load_footer(disk, *fd, segment, salt);
     const auto show = [&](const RecordView& record, Pointer place) {
       const RecordHeader& header = record.header;
       if (conversation && header.conversation != *conversation) return;
-      print(fmt::format("{:08x}:{:<9} batch {:<6} {:<7} {:016x} id {:<8} by {:<8} time {} type {} bytes {}{}",
-                        segment, place.offset(), header.batch, kind_name(header.kind), header.conversation,
-                        header.msg_id, header.author, header.time, header.type, header.body_bytes,
-                        header.kind == RecordKind::message ? body_text(record.body) : ""));
+      print(fmt::format(
+          "{:08x}:{:<9} batch {:<6} {:<7} {:016x} id {:<8} by {:<8} time {} type {} bytes {}{}",
+          segment, place.offset(), header.batch, kind_name(header.kind), header.conversation,
+          header.msg_id, header.author, header.time, header.type, header.body_bytes,
+          header.kind == RecordKind::message ? body_text(record.body) : ""));
     };
     auto scan = scan_segment(disk, *fd, segment, salt, footer ? footer->end : 0, show);
     disk.close(*fd);
@@ -226,7 +239,8 @@ Result<void> dump_log(engine::Disk& disk, std::optional<uint64_t> conversation,
       print(fmt::format("{:08x}:{:<9} DAMAGED {} bytes", segment, damage.offset, damage.bytes));
     if (scan->torn_bytes > 0)
       print(fmt::format("{:08x}:{:<9} torn tail, {} bytes", segment, scan->end, scan->torn_bytes));
-    print(fmt::format("{:08x}: {} records, {}", segment, scan->records, footer ? "sealed" : "not sealed"));
+    print(fmt::format("{:08x}: {} records, {}", segment, scan->records,
+                      footer ? "sealed" : "not sealed"));
   }
   return {};
 }

@@ -19,15 +19,15 @@
 namespace ringtalk::store {
 
 struct VerifyReport {
-  uint64_t segments      = 0;
-  uint64_t unsealed      = 0;
-  uint64_t records       = 0;
-  uint64_t messages      = 0;
-  uint64_t blocks        = 0;
-  uint64_t bytes         = 0;  // of records
-  uint64_t conversations = 0;
-  uint64_t torn_bytes    = 0;  // no problem: never acknowledged, cut at the next start
-  bool snapshot          = false;
+  uint64_t segments       = 0;
+  uint64_t unsealed       = 0;
+  uint64_t records        = 0;
+  uint64_t messages       = 0;
+  uint64_t blocks         = 0;
+  uint64_t bytes          = 0;  // of records
+  uint64_t conversations  = 0;
+  uint64_t torn_bytes     = 0;  // no problem: never acknowledged, cut at the next start
+  bool snapshot           = false;
   uint64_t problems_count = 0;
   std::vector<std::string> problems;  // the first kProblemsMax
 

@@ -60,9 +60,11 @@ TEST(Commit, FullMeansLater) {
 TEST(Commit, LongestBodyFitsTheSmallestSegment) {
   LogWorld world;
   ASSERT_TRUE(world.open());
-  EXPECT_EQ(world.send(pair(1, 2), 1, std::string(kBodyBytesMax + 1, 'x')).error().code, Errc::too_large);
+  EXPECT_EQ(world.send(pair(1, 2), 1, std::string(kBodyBytesMax + 1, 'x')).error().code,
+            Errc::too_large);
   for (int i = 0; i < 12; ++i) {
-    ASSERT_TRUE(world.send(pair(1, 2), 1, std::to_string(i) + std::string(kBodyBytesMax - 2, 'x'), 1, 1, 2));
+    ASSERT_TRUE(world.send(pair(1, 2), 1, std::to_string(i) + std::string(kBodyBytesMax - 2, 'x'),
+                           1, 1, 2));
     world.run_until_idle();
   }
   world.check_all();
@@ -133,7 +135,8 @@ TEST(Commit, DiskFullRefusesAndServiceResumesByItself) {
   // The current segment and the spare take what they were made for; then refusals.
   bool refused = false;
   for (int i = 0; i < 400 && !refused; ++i) {
-    auto ok = world.send(pair(1, 2), 1, std::string(20'000, 'x'), 1, 0, 0, world.clock.now_ns() + 4 * kNsPerS);
+    auto ok = world.send(pair(1, 2), 1, std::string(20'000, 'x'), 1, 0, 0,
+                         world.clock.now_ns() + 4 * kNsPerS);
     refused = !ok && ok.error().code == Errc::refused;
     world.turn();
     if (i % 4 == 0) world.tick();
@@ -228,13 +231,14 @@ TEST(Commit, ControlRecordsAreChainedAndCounted) {
   auto control = [&](uint32_t target, bool hides) {
     const uint64_t cookie = ++world.cookies;
     world.sent[cookie]    = {conversation, {}, true};
-    ASSERT_TRUE(world.of(conversation).store->append_control({.conversation  = conversation,
-                                                              .target        = target,
-                                                              .operator_user = UserId(1),
-                                                              .command       = 3,
-                                                              .hides         = hides,
-                                                              .content       = as_bytes("why"),
-                                                              .cookie        = cookie}));
+    ASSERT_TRUE(world.of(conversation)
+                    .store->append_control({.conversation  = conversation,
+                                            .target        = target,
+                                            .operator_user = UserId(1),
+                                            .command       = 3,
+                                            .hides         = hides,
+                                            .content       = as_bytes("why"),
+                                            .cookie        = cookie}));
   };
   control(3, true);
   control(4, false);
@@ -253,7 +257,8 @@ TEST(Commit, ControlRecordsAreChainedAndCounted) {
     for (Pointer at = newest; at;) {
       const auto bytes = world.disk.contents(segment_path(at.segment()));
       RecordView record;
-      ASSERT_EQ(parse_record(Bytes(*bytes).subspan(at.offset()), at, salt_sum(77), record, nullptr), Parse::record);
+      ASSERT_EQ(parse_record(Bytes(*bytes).subspan(at.offset()), at, salt_sum(77), record, nullptr),
+                Parse::record);
       EXPECT_EQ(record.header.kind, RecordKind::control);
       EXPECT_EQ(as_text(record.body), "why");
       targets.push_back(record.header.msg_id);

@@ -1,7 +1,13 @@
 #include "store/embedded/embedded_store.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/uring.h"
+#include "store/embedded/verify.h"
 #include "tests/store/log_world.h"
 
 namespace ringtalk::store {
@@ -59,6 +65,84 @@ TEST(EmbeddedStore, KillLosesNothingAcknowledged) {
     ASSERT_NO_FATAL_FAILURE(world.adopt_and_check());
     EXPECT_TRUE(world.stores->report().damages.empty());
   }
+}
+
+// The same over a real ring, real files and worker threads: what the fakes cannot get wrong.
+class RealSink final : public Sink {
+ public:
+  void on_appended(const Appended& result) override {
+    EXPECT_EQ(result.error.code, Errc::ok);
+    ++appended;
+  }
+  void on_page(uint64_t, Error error, std::span<const Message> page) override {
+    EXPECT_EQ(error.code, Errc::ok);
+    for (const Message& message : page) bodies.emplace_back(as_text(message.body));
+    ++pages;
+  }
+  void on_failed(Error error) override { FAIL() << error.os; }
+
+  uint64_t appended = 0, pages = 0;
+  std::vector<std::string> bodies;
+};
+
+TEST(EmbeddedStore, OnARealRingAndRealFiles) {
+  char directory[] = "/tmp/ringtalk-store-XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
+  engine::RealClock clock;
+  auto disk = engine::open_disk(directory);
+  ASSERT_TRUE(disk.has_value());
+  constexpr uint64_t kMessages = 3000;
+  for (int run = 0; run < 3; ++run) {
+    auto ring =
+        engine::UringRing::make({.sq_entries = 64, .cq_entries = 256, .slots = 16, .buffers = 16});
+    if (!ring) GTEST_SKIP() << "no io_uring here";
+    auto stores = EmbeddedStores::open(
+        {.directory = directory, .homes = homes(1), .segment_bytes = kSegmentBytesMin}, **disk,
+        clock);
+    ASSERT_TRUE(stores.has_value());
+    EXPECT_EQ(EmbeddedStores::open({.directory = directory, .homes = homes(1)}, **disk, clock)
+                  .error()
+                  .code,
+              Errc::exists);
+    (*stores)->start();
+    RealSink sink;
+    auto store      = (*stores)->make(0, **ring, sink);
+    const auto turn = [&] {
+      store->on_turn(clock.now_ns());
+      store->on_tick(clock.now_ns());
+      (*ring)->turn(kNsPerMs);
+    };
+    EXPECT_EQ(store->head(pair(1, 2)).newest, kMessages * static_cast<uint64_t>(run));
+    for (uint64_t i = 0; i < kMessages; ++i) {
+      const std::string body = text(i + run * kMessages, 300 + i % 2000);
+      while (!store->append({.conversation = pair(1, 2),
+                             .author       = UserId(1),
+                             .body         = as_bytes(body),
+                             .deadline_ns  = ~uint64_t{0}}))
+        turn();
+    }
+    while (!store->idle()) turn();
+    EXPECT_EQ(sink.appended, kMessages);
+    for (uint32_t from = 1; from <= kMessages * (run + 1); from += 997) {
+      sink.bodies.clear();
+      ASSERT_TRUE(store->read_page({pair(1, 2), from, 50, 1 << 20, 0}));
+      for (const uint64_t before = sink.pages; sink.pages == before;) turn();
+      ASSERT_EQ(sink.bodies.size(), std::min(from, 50u));
+      for (uint32_t i = 0; i < sink.bodies.size(); ++i) {
+        const uint64_t n = from - 1 - i;
+        EXPECT_EQ(sink.bodies[i], text(n, 300 + n % kMessages % 2000));
+      }
+    }
+    store.reset();
+    if (run != 1) {
+      EXPECT_TRUE((*stores)->close().has_value());
+    }
+  }
+  auto verified = verify_log(**disk);
+  ASSERT_TRUE(verified.has_value());
+  EXPECT_TRUE(verified->clean());
+  EXPECT_EQ(verified->messages, 3 * kMessages);
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

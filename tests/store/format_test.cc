@@ -84,9 +84,20 @@ TEST(Format, WorkedExample) {
     hex += two;
   }
   EXPECT_EQ(hex,
-            "50000000" "9c72dfce" "01010100" "01000000"
-            "0200000001000000" "01000000" "01000000" "00f15365" "01000000" "00000000" "02000000"
-            "0000000000000000" "0000000000000000" "0000000000000000"
+            "50000000"
+            "9c72dfce"
+            "01010100"
+            "01000000"
+            "0200000001000000"
+            "01000000"
+            "01000000"
+            "00f15365"
+            "01000000"
+            "00000000"
+            "02000000"
+            "0000000000000000"
+            "0000000000000000"
+            "0000000000000000"
             "6869000000000000");
 }
 
@@ -229,7 +240,8 @@ TEST(Format, OneHeaderCopyIsEnough) {
 
 TEST(Format, NewerHeaderIsUnsupportedNotCorrupt) {
   std::vector<std::byte> block(kSegmentHeaderBytes);
-  SegmentHeader header{.magic = kSegmentMagic, .version = kFormatVersion + 1, .header_bytes = 64, .segment = 1};
+  SegmentHeader header{
+      .magic = kSegmentMagic, .version = kFormatVersion + 1, .header_bytes = 64, .segment = 1};
   header.crc = crc32c(0, std::as_bytes(std::span(&header, 1)).first(60));
   std::memcpy(block.data(), &header, sizeof header);
   EXPECT_EQ(decode_segment_header(block).error().code, Errc::unsupported);
@@ -238,12 +250,14 @@ TEST(Format, NewerHeaderIsUnsupportedNotCorrupt) {
 TEST(Format, SegmentNames) {
   EXPECT_EQ(segment_path(0x1a), "log/0000001a.seg");
   EXPECT_EQ(segment_of_name("0000001a.seg"), 0x1au);
-  for (const char* name : {"", "snapshot", "1a.seg", "0000001a.se", "0000001g.seg", "00000000.seg", "0000001a.segx", "+000001a.seg", "-000001a.seg", "0x00001a.seg"})
+  for (const char* name : {"", "snapshot", "1a.seg", "0000001a.se", "0000001g.seg", "00000000.seg",
+                           "0000001a.segx", "+000001a.seg", "-000001a.seg", "0x00001a.seg"})
     EXPECT_FALSE(segment_of_name(name).has_value()) << name;
 }
 
 TEST(Format, KeysProtectForTheirTime) {
-  const RepeatEntry made{.author = 1, .msg_id = 2, .time = 1000, .repeat_key = 3, .client_key = 4, .full_key = 5};
+  const RepeatEntry made{
+      .author = 1, .msg_id = 2, .time = 1000, .repeat_key = 3, .client_key = 4, .full_key = 5};
   RepeatEntry entry = made;
   EXPECT_TRUE(still_protects(entry, 1060));
   EXPECT_EQ(entry.repeat_key, 3u);

@@ -18,7 +18,8 @@ TEST(Heads, AgreesWithASlowModel) {
   Heads heads(99);
   std::map<uint64_t, std::pair<HeadEntry, uint32_t>> model;
   for (int i = 0; i < 200'000; ++i) {
-    const uint64_t key = random.below(2) ? 1 + random.below(20'000) : (1 + random.below(300)) << 32 | random.below(300);
+    const uint64_t key = random.below(2) ? 1 + random.below(20'000)
+                                         : (1 + random.below(300)) << 32 | random.below(300);
     if (random.below(3) > 0) {
       HeadEntry entry{.conversation = key,
                       .newest       = {1 + random.below(1 << 30)},
@@ -28,17 +29,19 @@ TEST(Heads, AgreesWithASlowModel) {
                       .small_count  = static_cast<uint32_t>(random.below(1000))};
       // A conversation keeps its rare fields once it has them.
       const auto old = model.find(key);
-      if (old != model.end()) entry.control = old->second.first.control, entry.hidden = old->second.first.hidden;
+      if (old != model.end())
+        entry.control = old->second.first.control, entry.hidden = old->second.first.hidden;
       if (random.below(50) == 0) entry.control = {1 + random.below(1000)};
       if (random.below(50) == 0) entry.hidden += 1;
       const auto tail = static_cast<uint32_t>(random.below(1000));
       heads.set(entry, tail);
       model[key] = {entry, tail};
     }
-    uint32_t tail        = 7;
-    const HeadEntry got  = heads.get(key, &tail);
-    const auto known     = model.find(key);
-    const HeadEntry want = known == model.end() ? HeadEntry{.conversation = key} : known->second.first;
+    uint32_t tail       = 7;
+    const HeadEntry got = heads.get(key, &tail);
+    const auto known    = model.find(key);
+    const HeadEntry want =
+        known == model.end() ? HeadEntry{.conversation = key} : known->second.first;
     ASSERT_EQ(got.newest, want.newest);
     ASSERT_EQ(got.block, want.block);
     ASSERT_EQ(got.control, want.control);
@@ -59,14 +62,16 @@ TEST(Heads, MemoryAndLongestPauseAtAMillion) {
   using Steady = std::chrono::steady_clock;
   for (uint64_t i = 1; i <= 1'000'000; ++i) {
     const auto start = Steady::now();
-    heads.set({.conversation = i << 32 | (i * 7919 % 1'000'000 + 1), .newest = {i}, .msg_id = 1}, 0);
+    heads.set({.conversation = i << 32 | (i * 7919 % 1'000'000 + 1), .newest = {i}, .msg_id = 1},
+              0);
     const auto ns = static_cast<uint64_t>((Steady::now() - start).count());
     worst_ns      = std::max(worst_ns, ns);
     if (i >= 50'000) worst_bytes = std::max(worst_bytes, heads.memory_bytes() * 1000 / i);
   }
-  std::printf("heads at 1,000,000: %.1f bytes each (worst on the way %.1f), longest insert %.3f ms\n",
-              static_cast<double>(heads.memory_bytes()) / 1e6, static_cast<double>(worst_bytes) / 1e3,
-              static_cast<double>(worst_ns) / 1e6);
+  std::printf(
+      "heads at 1,000,000: %.1f bytes each (worst on the way %.1f), longest insert %.3f ms\n",
+      static_cast<double>(heads.memory_bytes()) / 1e6, static_cast<double>(worst_bytes) / 1e3,
+      static_cast<double>(worst_ns) / 1e6);
   EXPECT_LE(heads.memory_bytes(), 64'000'000u);
   EXPECT_LE(worst_bytes, 64'000u);
 }
@@ -83,12 +88,13 @@ TEST(Cursors, AgreesWithASlowModel) {
     if (id > now) now = dirty[{key.conversation, key.user}] = id;
     ASSERT_EQ(cursors.get(key), now);
     if (random.below(100) == 0) {
-      cursors.take_dirty(static_cast<uint32_t>(random.below(60)), [&](CursorKey taken, uint32_t msg_id) {
-        const auto known = dirty.find({taken.conversation, taken.user});
-        ASSERT_NE(known, dirty.end());
-        EXPECT_EQ(known->second, msg_id);
-        dirty.erase(known);
-      });
+      cursors.take_dirty(static_cast<uint32_t>(random.below(60)),
+                         [&](CursorKey taken, uint32_t msg_id) {
+                           const auto known = dirty.find({taken.conversation, taken.user});
+                           ASSERT_NE(known, dirty.end());
+                           EXPECT_EQ(known->second, msg_id);
+                           dirty.erase(known);
+                         });
     }
     ASSERT_EQ(cursors.dirty(), dirty.size());
   }
@@ -98,7 +104,7 @@ TEST(PendingHeads, FindsWhatItHoldsAndForgetsAtClear) {
   PendingHeads pending(64, 3);
   for (int round = 0; round < 1000; ++round) {
     for (uint64_t key = 1; key <= 64; ++key) {
-      bool fresh = false;
+      bool fresh                                  = false;
       pending.get(key * 1000, &fresh).head.msg_id = static_cast<uint32_t>(key);
       EXPECT_TRUE(fresh);
     }

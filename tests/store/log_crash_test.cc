@@ -15,9 +15,11 @@ struct PowerCut {};
 void work(LogWorld& world, int messages) {
   for (int i = 0; i < messages; ++i) {
     const auto peer = static_cast<uint32_t>(2 + world.random.below(5));
-    std::string body(world.random.below(8) ? world.random.below(300) : world.random.below(40'000), 'b');
+    std::string body(world.random.below(8) ? world.random.below(300) : world.random.below(40'000),
+                     'b');
     body = std::to_string(world.cookies) + ":" + body;
-    if (!world.send(pair(1, peer), world.random.below(2) ? 1 : peer, body, 1, world.cookies + 1)) world.turn();
+    if (!world.send(pair(1, peer), world.random.below(2) ? 1 : peer, body, 1, world.cookies + 1))
+      world.turn();
     if (world.random.below(10) == 0) {
       const uint32_t head = world.of(pair(1, peer)).store->head(pair(1, peer)).newest;
       world.of(UserId(peer)).store->set_cursor(UserId(peer), pair(1, peer), head);
@@ -59,8 +61,8 @@ void cut_at_every_step(uint64_t seed, bool cut_recovery_too, uint64_t stride) {
   uint64_t cuts = 0;
   for (uint64_t step = 1; !finished; step += stride) {
     LogWorld world(seed);
-    uint64_t left  = step;
-    bool armed     = false;
+    uint64_t left = step;
+    bool armed    = false;
     world.disk.set_observer([&](FakeDisk::Call) {
       if (armed && --left == 0) {
         armed = false;
@@ -88,9 +90,9 @@ void cut_at_every_step(uint64_t seed, bool cut_recovery_too, uint64_t stride) {
     if (cut_recovery_too) {
       left = 1 + world.random.below(12);
       try {
-        armed = true;
+        armed       = true;
         auto opened = world.open(2);
-        armed = false;
+        armed       = false;
         ASSERT_TRUE(opened.has_value());
       } catch (const PowerCut&) {
       }

@@ -17,7 +17,8 @@ uint64_t read_all_that_is_left(LogWorld& world) {
     missing += messages.size() - std::min<size_t>(newest, messages.size());
     for (uint32_t from = newest; from > 0;) {
       const Page page = world.page(conversation, from, 100);
-      EXPECT_TRUE(page.error.code == Errc::ok || page.error.code == Errc::corrupt || page.error.code == Errc::os);
+      EXPECT_TRUE(page.error.code == Errc::ok || page.error.code == Errc::corrupt ||
+                  page.error.code == Errc::os);
       for (size_t i = 0; i < page.messages.size(); ++i) {
         const uint32_t id = from - static_cast<uint32_t>(i);
         EXPECT_EQ(page.messages[i].msg_id, id);
@@ -42,7 +43,8 @@ void fill(LogWorld& world, int messages) {
   for (int i = 0; i < messages; ++i) {
     const auto peer  = static_cast<uint32_t>(2 + i % 3);
     std::string body = std::to_string(i) + std::string(world.random.below(60), 'x');
-    while (!world.send(pair(1, peer), i % 2 ? 1 : peer, body, 1, static_cast<uint64_t>(i) + 1)) world.turn();
+    while (!world.send(pair(1, peer), i % 2 ? 1 : peer, body, 1, static_cast<uint64_t>(i) + 1))
+      world.turn();
     if (i % 5 == 0) world.turn();
     if (i % 50 == 0) world.of(UserId(peer)).store->set_cursor(UserId(peer), pair(1, peer), 1);
   }
@@ -56,7 +58,8 @@ std::vector<std::string> files(LogWorld& world) {
   return out;
 }
 
-void write_file(engine::FakeDisk& disk, const std::string& path, const std::vector<std::byte>& bytes) {
+void write_file(engine::FakeDisk& disk, const std::string& path,
+                const std::vector<std::byte>& bytes) {
   (void)disk.remove(path);
   auto fd = disk.open(path, engine::Disk::Open::create_new);
   ASSERT_TRUE(fd.has_value());
@@ -120,8 +123,8 @@ void flip_everywhere(bool with_snapshot, uint64_t flips, uint64_t seed) {
     lost += missing;
     ASSERT_LE(missing, 1u) << path << " bit " << bit;
     // A flip in padding of the header block harms nothing and is allowed to go unseen.
-    const bool in_header_padding =
-        path.ends_with(".seg") && at < kSegmentHeaderBytes && at % kSegmentHeaderCopy >= sizeof(SegmentHeader);
+    const bool in_header_padding = path.ends_with(".seg") && at < kSegmentHeaderBytes &&
+                                   at % kSegmentHeaderCopy >= sizeof(SegmentHeader);
     const bool in_a_header_copy = path.ends_with(".seg") && at < kSegmentHeaderBytes;
     if (!named && !in_header_padding && !in_a_header_copy) ++silent;
     if (named) ++seen;
@@ -175,7 +178,8 @@ TEST(LogDamage, DamageInTheMiddleOfALiveSegmentIsNamed) {
     world.drop();
     world.disk.kill();
     // Not in the last commits: there it would be a torn tail.
-    const uint64_t at = kSegmentHeaderBytes + world.random.below(end_of_data * 9 / 10 - kSegmentHeaderBytes);
+    const uint64_t at =
+        kSegmentHeaderBytes + world.random.below(end_of_data * 9 / 10 - kSegmentHeaderBytes);
     world.disk.flip_bit("log/00000001.seg", at * 8 + world.random.below(8));
     ASSERT_TRUE(world.open());
     const RecoveryReport& report = world.stores->report();

@@ -23,7 +23,8 @@ namespace ringtalk::store {
 
 inline uint32_t home_of_user(UserId id, uint32_t shards) { return raw(id) * 2654435761u % shards; }
 inline uint32_t home_of_conversation(ConversationId id, uint32_t shards) {
-  return id.is_group() ? static_cast<uint32_t>(id.key * 2654435761u % shards) : home_of_user(id.small(), shards);
+  return id.is_group() ? static_cast<uint32_t>(id.key * 2654435761u % shards)
+                       : home_of_user(id.small(), shards);
 }
 inline Homes homes(uint32_t shards) { return {shards, home_of_user, home_of_conversation}; }
 
@@ -57,7 +58,7 @@ class LogWorld {
       }
     }
     void on_failed(Error error) override {
-      failed = true;
+      failed        = true;
       world.failure = error;
     }
 
@@ -86,7 +87,8 @@ class LogWorld {
     failure     = {};
     for (uint32_t i = 0; i < shards; ++i) {
       auto& shard = shards_.emplace_back(std::make_unique<Shard>(*this));
-      shard->ring = std::make_unique<engine::FakeRing>(world, engine::FakeRing::Options{.faults = faults});
+      shard->ring =
+          std::make_unique<engine::FakeRing>(world, engine::FakeRing::Options{.faults = faults});
       shard->store = stores->make(i, *shard->ring, *shard);
     }
     return {};
@@ -120,21 +122,25 @@ class LogWorld {
     disk.crash(random);
   }
 
-  Shard& of(ConversationId conversation) { return *shards_[home_of_conversation(conversation, shard_count)]; }
+  Shard& of(ConversationId conversation) {
+    return *shards_[home_of_conversation(conversation, shard_count)];
+  }
   Shard& of(UserId user) { return *shards_[home_of_user(user, shard_count)]; }
 
-  Result<void> send(ConversationId conversation, uint32_t author, std::string body, uint8_t type = 1,
-                    uint64_t repeat = 0, uint64_t client = 0, uint64_t deadline_ns = 0) {
+  Result<void> send(ConversationId conversation, uint32_t author, std::string body,
+                    uint8_t type = 1, uint64_t repeat = 0, uint64_t client = 0,
+                    uint64_t deadline_ns = 0) {
     const uint64_t cookie = ++cookies;
-    auto ok = of(conversation).store->append({.conversation = conversation,
-                                              .author       = UserId(author),
-                                              .type         = type,
-                                              .body         = as_bytes(body),
-                                              .repeat_key   = repeat,
-                                              .client_key   = client,
-                                              .full_key     = client ? client + 1 : 0,
-                                              .deadline_ns  = deadline_ns,
-                                              .cookie       = cookie});
+    auto ok               = of(conversation)
+                  .store->append({.conversation = conversation,
+                                  .author       = UserId(author),
+                                  .type         = type,
+                                  .body         = as_bytes(body),
+                                  .repeat_key   = repeat,
+                                  .client_key   = client,
+                                  .full_key     = client ? client + 1 : 0,
+                                  .deadline_ns  = deadline_ns,
+                                  .cookie       = cookie});
     if (ok) sent[cookie] = {conversation, {std::move(body), author, 0, type}};
     return ok;
   }
@@ -164,9 +170,10 @@ class LogWorld {
     FAIL() << "does not come to rest";
   }
 
-  Page page(ConversationId conversation, uint32_t from, uint32_t count, uint32_t bytes_max = 1 << 20) {
+  Page page(ConversationId conversation, uint32_t from, uint32_t count,
+            uint32_t bytes_max = 1 << 20) {
     const uint64_t cookie = ++cookies;
-    auto ok               = of(conversation).store->read_page({conversation, from, count, bytes_max, cookie});
+    auto ok = of(conversation).store->read_page({conversation, from, count, bytes_max, cookie});
     EXPECT_TRUE(ok.has_value());
     for (int i = 0; i < 200'000 && !pages[cookie].answered; ++i) {
       turn();
@@ -180,18 +187,21 @@ class LogWorld {
 
   // What page() must say, from the model.
   void expect_page(ConversationId conversation, uint32_t from, uint32_t count, uint32_t bytes_max) {
-    const Page got   = page(conversation, from, count, bytes_max);
-    const auto& all  = model[conversation];
-    const auto high  = static_cast<uint32_t>(from == 0 ? all.size() : std::min<size_t>(from, all.size()));
-    uint64_t sum     = 0;
-    size_t expected  = 0;
-    for (uint32_t id = high; id >= 1 && expected < std::min(count, PageReader::kMessagesMax); --id) {
+    const Page got  = page(conversation, from, count, bytes_max);
+    const auto& all = model[conversation];
+    const auto high =
+        static_cast<uint32_t>(from == 0 ? all.size() : std::min<size_t>(from, all.size()));
+    uint64_t sum    = 0;
+    size_t expected = 0;
+    for (uint32_t id = high; id >= 1 && expected < std::min(count, PageReader::kMessagesMax);
+         --id) {
       sum += all[id - 1].body.size();
       if (expected > 0 && sum > std::min(bytes_max, PageReader::kBytesMax)) break;
       ++expected;
     }
     ASSERT_EQ(static_cast<int>(got.error.code), 0);
-    ASSERT_EQ(got.messages.size(), expected) << "from " << from << " of " << all.size() << " count " << count;
+    ASSERT_EQ(got.messages.size(), expected)
+        << "from " << from << " of " << all.size() << " count " << count;
     for (size_t i = 0; i < expected; ++i) {
       const uint32_t id = high - static_cast<uint32_t>(i);
       expect_message(conversation, got, i, id);
@@ -207,7 +217,8 @@ class LogWorld {
     ASSERT_EQ(got.messages[i].time, wanted.time);
     if (!conversation.is_group()) {
       uint32_t small = 0;
-      for (uint32_t m = 0; m < id; ++m) small += model[conversation][m].author == raw(conversation.small());
+      for (uint32_t m = 0; m < id; ++m)
+        small += model[conversation][m].author == raw(conversation.small());
       ASSERT_EQ(got.messages[i].small_count, small);
     }
   }
@@ -308,7 +319,9 @@ class LogWorld {
   }
 };
 
-inline ConversationId pair(uint32_t a, uint32_t b) { return ConversationId::single(UserId(a), UserId(b)); }
+inline ConversationId pair(uint32_t a, uint32_t b) {
+  return ConversationId::single(UserId(a), UserId(b));
+}
 inline ConversationId group(uint32_t id) { return ConversationId::group(GroupId(id)); }
 
 }  // namespace ringtalk::store

@@ -10,7 +10,7 @@ namespace {
 
 std::string body_of(engine::Random& random, uint64_t n) {
   size_t bytes = random.below(60);
-  if (random.below(50) == 0) bytes = 3000 + random.below(3000);      // about a read window
+  if (random.below(50) == 0) bytes = 3000 + random.below(3000);        // about a read window
   if (random.below(400) == 0) bytes = 20'000 + random.below(200'000);  // a sound
   std::string body = std::to_string(n) + ":";
   while (body.size() < bytes) body += static_cast<char>('a' + (body.size() * 7 + n) % 26);
@@ -21,7 +21,9 @@ void fill(LogWorld& world, const std::vector<ConversationId>& conversations, int
   for (int i = 0; i < messages; ++i) {
     const ConversationId to = conversations[world.random.below(conversations.size())];
     const std::string body  = body_of(world.random, static_cast<uint64_t>(i));
-    while (!world.send(to, to.is_group() ? 9 : raw(world.random.below(2) ? to.small() : to.big()), body)) world.turn();
+    while (!world.send(to, to.is_group() ? 9 : raw(world.random.below(2) ? to.small() : to.big()),
+                       body))
+      world.turn();
     if (world.random.below(20) == 0) world.turn();
     if (world.random.below(200) == 0) world.tick();
   }
@@ -31,9 +33,11 @@ void ask_at_random(LogWorld& world, const std::vector<ConversationId>& conversat
   for (int i = 0; i < pages; ++i) {
     const ConversationId conversation = conversations[world.random.below(conversations.size())];
     const uint64_t newest             = world.model[conversation].size();
-    const auto from      = static_cast<uint32_t>(world.random.below(4) ? world.random.below(newest + 3) : 0);
-    const auto count     = static_cast<uint32_t>(world.random.below(3) ? world.random.below(140) : 1);
-    const auto bytes_max = static_cast<uint32_t>(world.random.below(3) ? 1u << 20 : world.random.below(30'000));
+    const auto from =
+        static_cast<uint32_t>(world.random.below(4) ? world.random.below(newest + 3) : 0);
+    const auto count = static_cast<uint32_t>(world.random.below(3) ? world.random.below(140) : 1);
+    const auto bytes_max =
+        static_cast<uint32_t>(world.random.below(3) ? 1u << 20 : world.random.below(30'000));
     ASSERT_NO_FATAL_FAILURE(world.expect_page(conversation, from, count, bytes_max));
   }
 }
@@ -43,7 +47,8 @@ TEST(PageReader, AgreesWithASlowModelWarmAndCold) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     LogWorld world(seed, 4 * kMiB);
     ASSERT_TRUE(world.open());
-    const std::vector<ConversationId> conversations{pair(1, 2), pair(1, 3), pair(2, 3), group(1), group(2)};
+    const std::vector<ConversationId> conversations{pair(1, 2), pair(1, 3), pair(2, 3), group(1),
+                                                    group(2)};
     ASSERT_NO_FATAL_FAILURE(fill(world, conversations, 6000));
     world.run_until_idle();
     ASSERT_NO_FATAL_FAILURE(ask_at_random(world, conversations, 400));
@@ -79,8 +84,8 @@ TEST(PageReader, ManyColdConversations) {
   auto verified = verify_log(world.disk);
   ASSERT_TRUE(verified.has_value());
   EXPECT_TRUE(verified->clean()) << verified->problems[0];
-  std::printf("late block records: %llu of %zu\n", static_cast<unsigned long long>(verified->blocks),
-              conversations.size() * 2);
+  std::printf("late block records: %llu of %zu\n",
+              static_cast<unsigned long long>(verified->blocks), conversations.size() * 2);
   EXPECT_GT(verified->blocks, conversations.size());
 }
 
@@ -148,7 +153,7 @@ TEST(PageReader, FewDependentReadsOnALongConversation) {
   world.model.clear();
   ASSERT_TRUE(world.close());
   ASSERT_TRUE(world.open());
-  auto& shard = world.of(pair(1, 2));
+  auto& shard    = world.of(pair(1, 2));
   uint32_t worst = 0;
   for (uint32_t from : {0u, 1u, 100u, 50'000u, 99'968u, 99'999u, 31u, 32u, 33u, 65'536u}) {
     const uint64_t cookie = ++world.cookies;

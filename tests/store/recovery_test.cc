@@ -37,7 +37,9 @@ TEST(Recovery, AnyShardCountSeesEverything) {
     for (int i = 0; i < 300; ++i) {
       const auto a = static_cast<uint32_t>(1 + world.random.below(30));
       const auto b = static_cast<uint32_t>(31 + world.random.below(3));
-      while (!world.send(pair(a, b), a, std::to_string(i) + std::string(world.random.below(9000), 'x'))) world.turn();
+      while (!world.send(pair(a, b), a,
+                         std::to_string(i) + std::string(world.random.below(9000), 'x')))
+        world.turn();
       if (i % 3 == 0) world.turn();
     }
     world.run_until_idle();
@@ -79,9 +81,10 @@ TEST(Recovery, NewSegmentsNeverReuseANumber) {
     ASSERT_TRUE(world.open(3));
     ASSERT_TRUE(world.send(pair(1, 2), 1, std::to_string(run)));
     world.run_until_idle();
-    auto names = world.disk.list("log");
+    auto names      = world.disk.list("log");
     uint32_t newest = 0;
-    for (const std::string& name : *names) newest = std::max(newest, segment_of_name(name).value_or(0));
+    for (const std::string& name : *names)
+      newest = std::max(newest, segment_of_name(name).value_or(0));
     EXPECT_GT(newest, 0u);
     if (run % 2) {
       ASSERT_TRUE(world.close());
@@ -129,6 +132,34 @@ TEST(Recovery, RepeatsComeBackWithTheirAges) {
   }
 }
 
+// Keys of segments that the snapshot has swallowed: 60 s ones come from their footers, others from it.
+TEST(Recovery, RepeatsOfMergedSegmentsComeBackOnce) {
+  LogWorld world(28);
+  for (uint32_t run = 0; run < 20; ++run) {
+    ASSERT_TRUE(world.open(2));
+    ASSERT_TRUE(
+        world.send(pair(1, 2), 1, std::to_string(run), 1, 1000 + run, run % 2 ? 5000 + run : 0));
+    world.run_until_idle();
+    ASSERT_TRUE(world.close());
+    world.clock.advance(4 * kNsPerS);
+  }
+  ASSERT_TRUE(world.disk.contents("log/snapshot").has_value());
+  ASSERT_TRUE(world.open(3));
+  std::map<uint32_t, uint32_t> times_found;
+  for (uint32_t shard = 0; shard < 3; ++shard)
+    for (const Repeat& repeat : world.stores->take_repeats(shard)) {
+      ++times_found[repeat.msg_id];
+      const uint32_t run = repeat.msg_id - 1;
+      const uint32_t age = wall_seconds(world.clock) - repeat.time;
+      EXPECT_EQ(repeat.repeat_key, age <= kRepeatSeconds ? 1000 + run : 0);
+      EXPECT_EQ(repeat.client_key, run % 2 ? 5000 + run : 0);
+    }
+  for (uint32_t run = 0; run < 20; ++run) {
+    const bool young = (20 - run) * 4 <= kRepeatSeconds;
+    EXPECT_EQ(times_found[run + 1], young || run % 2 ? 1u : 0u) << run;
+  }
+}
+
 TEST(Recovery, ANewerFormatIsRefusedUntouched) {
   for (const bool in_snapshot : {false, true}) {
     LogWorld world(25);
@@ -167,7 +198,8 @@ TEST(Recovery, ReadErrorsAndForeignFilesDoNotStopIt) {
   auto fd = world.disk.open("log/notes.txt", engine::Disk::Open::create_new);
   ASSERT_TRUE(fd.has_value());
   world.disk.close(*fd);
-  fd = world.disk.open("log/00000099.seg", engine::Disk::Open::create_new);  // empty: a crash in creation
+  fd = world.disk.open("log/00000099.seg",
+                       engine::Disk::Open::create_new);  // empty: a crash in creation
   ASSERT_TRUE(fd.has_value());
   world.disk.close(*fd);
   ASSERT_TRUE(world.open());
@@ -177,8 +209,9 @@ TEST(Recovery, ReadErrorsAndForeignFilesDoNotStopIt) {
 // The whole open() fails cleanly when the disk does, at every call, and works once the disk does.
 TEST(Recovery, EveryDiskErrorIsAnAnswer) {
   using Call = engine::FakeDisk::Call;
-  for (const Call call : {Call::open, Call::read, Call::write, Call::allocate, Call::truncate, Call::sync,
-                          Call::sync_directory, Call::make_directory, Call::rename, Call::remove}) {
+  for (const Call call :
+       {Call::open, Call::read, Call::write, Call::allocate, Call::truncate, Call::sync,
+        Call::sync_directory, Call::make_directory, Call::rename, Call::remove}) {
     for (uint32_t n = 1; n < 25; ++n) {
       LogWorld world(27);
       for (int run = 0; run < 2; ++run) {
@@ -239,8 +272,10 @@ TEST(Recovery, AMillionConversations) {
     ASSERT_TRUE(merge_snapshot(disk, 77, {.up_to = 1, .more = {}}, std::move(footers), 1));
   }
   const auto start = std::chrono::steady_clock::now();
-  auto stores      = EmbeddedStores::open({.homes = homes(1), .segment_bytes = kSegmentBytesMin, .seed = 77}, disk, clock);
-  const double ms  = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  auto stores      = EmbeddedStores::open(
+      {.homes = homes(1), .segment_bytes = kSegmentBytesMin, .seed = 77}, disk, clock);
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   ASSERT_TRUE(stores.has_value());
   EXPECT_EQ((*stores)->report().conversations, kConversations);
   engine::FakeWorld world(clock, &disk);
@@ -252,8 +287,8 @@ TEST(Recovery, AMillionConversations) {
   } sink;
   auto store = (*stores)->make(0, ring, sink);
   EXPECT_EQ(store->head(pair(500, 501)).newest, 500u);
-  std::printf("1,000,000 conversations: start %.0f ms, memory %.1f bytes each (tails included)\n", ms,
-              static_cast<double>(store->memory_bytes()) / kConversations);
+  std::printf("1,000,000 conversations: start %.0f ms, memory %.1f bytes each (tails included)\n",
+              ms, static_cast<double>(store->memory_bytes()) / kConversations);
 }
 
 }  // namespace
