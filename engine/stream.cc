@@ -60,7 +60,7 @@ void Stream::on_recv(int32_t result, uint32_t flags) noexcept {
 // --- send --------------------------------------------------------------------------------------------
 
 void Stream::became_dirty() {
-  if (queue_.bytes() == queue_.in_flight()) progress_ns_ = loop_.now_ns();
+  if (queue_.empty()) progress_ns_ = loop_.now_ns();  // a further push is no progress
   if (dirty_) return;
   dirty_ = true;
   loop_.flush_later(*this);

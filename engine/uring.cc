@@ -113,6 +113,7 @@ void UringRing::accept(int listener_fd, Completion& done) {
   set.listener_fd = listener_fd;
   set.done        = &done;
   set.ending      = false;
+  set.error       = 0;
   for (AcceptOp& op : set.ops) arm_accept(op);
 }
 
@@ -133,12 +134,17 @@ void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noex
   --set.armed;
   const bool passing = result == -ECONNABORTED || result == -EINTR;  // that client's trouble, not ours
   if (result >= 0) set.ring->addresses_[result] = address_of(op.address);
-  if (result < 0 && !passing) set.ending = true;  // reported once the last of the set is home
+  if (result < 0 && !passing && !set.ending) {
+    // A full table closes whom it accepts: the others of the set must not each do that once more.
+    set.ending = true;
+    set.error  = result;
+    for (AcceptOp& other : set.ops)
+      if (other.armed) set.ring->cancel(other, set.ring->ignored_);
+  }
   if (!set.ending) set.ring->arm_accept(op);
-  if (passing && !set.ending) return;
   const bool over = set.armed == 0;
-  if (result < 0 && !over) return;
-  set.done->run(*set.done, result, over ? 0 : kMore);
+  if (result >= 0) set.done->run(*set.done, result, kMore);
+  if (over) set.done->run(*set.done, set.error, 0);
 }
 
 void UringRing::recv(Slot slot, Completion& done) {
@@ -184,8 +190,14 @@ void UringRing::cancel(Completion& target, Completion& done) {
   for (auto& set : accepts_) {  // the completion of an accept stands for its whole set
     if (set->done != &target || set->armed == 0) continue;
     set->ending = true;
+    if (set->error == 0) set->error = -ECANCELED;
+    AcceptOp* last = nullptr;  // its cancellation answers for all
     for (AcceptOp& op : set->ops)
-      if (op.armed) cancel(op, done);
+      if (op.armed) {
+        if (last) cancel(*last, ignored_);
+        last = &op;
+      }
+    cancel(*last, done);
     return;
   }
   io_uring_sqe* entry = sqe(done);

@@ -82,6 +82,7 @@ class UringRing final : public Ring {
     Completion* done = nullptr;
     uint32_t armed   = 0;
     bool ending      = false;
+    int32_t error    = 0;  // why it ends; reported when the last of the set is home
     std::array<AcceptOp, kAcceptsArmed> ops;
   };
   struct Ran {
@@ -111,6 +112,7 @@ class UringRing final : public Ring {
 
   std::vector<std::unique_ptr<AcceptSet>> accepts_;  // one per listener that ever accepted
   RingCounters counters_;
+  Completion ignored_{[](Completion&, int32_t, uint32_t) noexcept {}};
 };
 
 // The bell of a loop on a UringRing: a register call posts to the ring without one of one's own;

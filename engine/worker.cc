@@ -50,9 +50,12 @@ uint32_t Worker::run_some() {
     Lane* lane;
   };
   std::vector<Taken> batch;
-  for (auto& lane : lanes_)
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    Lane* lane = lanes_[(first_lane_ + i) % lanes_.size()].get();
     for (Job* job = nullptr; batch.size() < kBatchJobsMax && lane->waiting.pop(job);)
-      batch.push_back({job, lane.get()});
+      batch.push_back({job, lane});
+  }
+  first_lane_ = (first_lane_ + 1) % lanes_.size();
   if (batch.empty()) return 0;
 
   begin();

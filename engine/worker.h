@@ -5,6 +5,8 @@
 // Order        Jobs of one shard run, and come back, in the order submitted.
 // Bound        jobs_max per shard, waiting and finished together: a shard that has so many out gets
 //              Errc::full, so the way back always has room and a worker never waits for a shard.
+// Fairness     Batches begin with each shard in turn: one that always has a full batch waiting does not
+//              keep the others out.
 // Batches      run_some() takes all that waits (up to a bound) and brackets it with begin() and
 //              commit(): a SQLite worker makes one transaction of them. Results go back only after
 //              commit(); when it fails each job's failed() is called instead of leaving it done.
@@ -73,6 +75,7 @@ class Worker {
   void loop();
 
   std::vector<std::unique_ptr<Lane>> lanes_;
+  size_t first_lane_ = 0;            // worker: whose jobs the next batch takes first
   std::atomic<uint32_t> signal_{0};  // raised by submit(); the worker waits on it
   std::atomic<bool> stopping_{false};
   std::thread thread_;

@@ -250,13 +250,15 @@ void Server::connect_bells() {
 
 void Server::live(engine::Runtime::Seat& seat) {
   proto::silence_protobuf_log();
+  shard::LocalBus bus;
   shard::Shard shard({.self   = seat.shard,
                       .shards = plan_.shards,
                       .loop   = seat.loop,
                       .lanes  = *lanes_,
                       .limits = limits_,
                       .login  = {*passwords_, *tokens_, random_, open_sessions_},
-                      .drain  = drain_});
+                      .drain  = drain_,
+                      .bus    = bus});
   const auto store = stores_->make(seat.shard, seat.ring, shard);
   ShardGateway gateway;
   shard.connect(*store, gateway);

@@ -1,11 +1,13 @@
 // Context: what the areas of a shard (login, messages, history) share.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/loop.h"
 #include "engine/mailbox.h"
 #include "engine/metrics.h"
+#include "shard/bus.h"
 #include "shard/delivery_watch.h"
 #include "shard/directory.h"
 #include "shard/event.h"
@@ -35,6 +37,7 @@ struct Context {
   Mailbox& mailbox;
   store::Store& store;
   const Limits& limits;
+  Bus& bus;  // to other nodes
   Doors* doors = nullptr;
 
   SessionTable sessions;
@@ -57,7 +60,8 @@ struct Context {
 
 // An answer to a session's own request: it does not count against the limit of its pushes.
 inline void answer(Session& session, const engine::PayloadRef& frame) {
-  if (session.queued_bytes() == 0) session.answer_bytes = 0;
+  // What has left is no answer any more: never more than what is still queued.
+  session.answer_bytes = std::min(session.answer_bytes, session.queued_bytes());
   session.answer_bytes += static_cast<uint32_t>(frame.bytes().size());
   session.push(frame);
 }

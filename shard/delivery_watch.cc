@@ -13,8 +13,9 @@ DeliveryWatch::DeliveryWatch(uint64_t bytes_max, uint32_t wait_s)
       mask_(buckets_.size() - 1) {}
 
 DeliveryWatch::Place DeliveryWatch::place(uint64_t session, uint32_t author, uint32_t msg_id) {
-  const uint64_t hash = mix(session ^ mix(uint64_t{author} << 32 | msg_id));
-  return {&buckets_[hash & mask_], static_cast<uint32_t>(hash >> 32) | 1};
+  const uint64_t group = mix(session) * kLines;
+  const uint64_t hash  = mix(session ^ mix(uint64_t{author} << 32 | msg_id));
+  return {&buckets_[(group + hash % kLines) & mask_], static_cast<uint32_t>(hash >> 32) | 1};
 }
 
 void DeliveryWatch::delivered(uint64_t session, uint32_t author, uint32_t msg_id, uint32_t now_s) {

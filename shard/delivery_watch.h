@@ -4,8 +4,9 @@
 //              is the stored unread state.
 // Shape        Buckets of eight 32-bit tags with their expiry; fixed memory, no allocation.
 // Bound        bytes given; a full bucket forgets its oldest entry uncounted (untracked()).
-// Cost         One cache line per delivery and per confirmation; the sweep touches the whole table
-//              once per second in slices, one per tick.
+// Cost         One cache line per delivery and per confirmation. A session's deliveries lie in four
+//              neighbouring lines, so what is in use stays in the cache; the sweep touches the whole
+//              table once per second in slices, one per tick.
 // Thread rule  The receiver's home shard.
 #pragma once
 
@@ -31,6 +32,7 @@ class DeliveryWatch {
  private:
   static constexpr uint32_t kWays   = 8;
   static constexpr uint32_t kSlices = 10;
+  static constexpr uint32_t kLines  = 4;  // of one session
   struct alignas(64) Bucket {
     uint32_t tag[kWays];     // 0: free
     uint32_t expiry[kWays];  // seconds

@@ -60,7 +60,8 @@ Taken Dispatch::take(Session& session, const Split& frame) {
   if (session.busy) return Taken::waits;
   const CommandId command = frame.header.id();
   const Row* row          = row_of(command);
-  if (session.is_open() && (!row || row->paced)) {
+  const bool paced        = session.is_open() && (!row || row->paced);
+  if (paced) {
     const Limits& limits = context_.limits;
     const uint64_t until = session.requests.wait_until(
         context_.loop.now_ns(), limits.requests_per_second, limits.requests_burst);
@@ -68,10 +69,13 @@ Taken Dispatch::take(Session& session, const Split& frame) {
       session.wake_at(until);
       return Taken::waits;
     }
-    session.requests.take(context_.loop.now_ns(), limits.requests_per_second);
   }
-  if (row && row->states & bit(session.state)) return (this->*row->handle)(session, frame);
-  return foreign(session, command);
+  const bool known  = row && row->states & bit(session.state);
+  const Taken taken = known ? (this->*row->handle)(session, frame) : foreign(session, command);
+  // What must wait is offered again: it is charged once, when it is taken.
+  if (paced && taken == Taken::taken)
+    session.requests.take(context_.loop.now_ns(), context_.limits.requests_per_second);
+  return taken;
 }
 
 Taken Dispatch::foreign(Session& session, CommandId command) {

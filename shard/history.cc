@@ -20,7 +20,9 @@ Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
                     .from     = request.msg_id_begin(),
                     .count    = std::min(request.msg_cnt(), kHistoryCountMax),
                     .sequence = sequence};
-  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second, ask.count);
+  const auto charge = [&] {
+    session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second, ask.count);
+  };
   const bool single = request.session_type() == IM::BaseDefine::SESSION_TYPE_SINGLE;
   if (!single || ask.count == 0 || ask.peer == session.user || raw(ask.peer) == 0) {
     IM::Message::IMGetMsgListRsp empty;
@@ -33,10 +35,12 @@ Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
   }
   const uint32_t at = context_.home_of(ConversationId::single(session.user, ask.peer));
   if (at == context_.self) {
+    charge();
     session.busy = true;
     begin(context_.self, ask);
   } else {
     if (!context_.mailbox.open_request(at)) return context_.stall(session);
+    charge();
     session.busy = true;
     context_.mailbox.push(at, Event::of(ask));
   }

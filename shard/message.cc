@@ -50,6 +50,8 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
 }
 
 Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
+  const Checked checked = fingerprints(session, sequence, message);
+  context_.repeats.prefetch(checked.repeat_key);  // a cache miss, paid while the text is checked
   if (!acceptable(session, message)) {
     context_.metrics.add(Counter::sends_refused_rule);
     return Taken::taken;
@@ -68,8 +70,7 @@ Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView&
     session.waits_for_send = true;
     return Taken::waits;
   }
-  const Checked checked = fingerprints(session, sequence, message);
-  Taken taken           = Taken::taken;
+  Taken taken = Taken::taken;
   if (!repeats(session, sequence, message, checked))
     taken = admit(session, sequence, message, checked);
   if (taken == Taken::taken) user->sends.take(context_.loop.now_ns(), limits.sends_per_second);
@@ -97,7 +98,7 @@ bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataVie
   }
   if (message.client_msg_id) return false;
   for (uint32_t at = session.sends_head; at != ~0u; at = pending_[at].next)
-    if (pending_[at].content == checked.content && pending_[at].head.client_key == 0) {
+    if (pending_[at].content == checked.content && pending_[at].client_key == 0) {
       join(at, session, sequence);
       return true;
     }
@@ -177,14 +178,18 @@ uint32_t Messages::make_pending(Session& session, uint16_t sequence, const Appen
   Pending& pending     = pending_[index];
   pending_free_        = pending.next;
   ++pending_used_;
-  pending            = {.session  = session.key,
-                        .author   = session.user,
-                        .to       = checked.to,
-                        .content  = checked.content,
-                        .head     = head,
-                        .next     = session.sends_head,
-                        .sequence = sequence};
-  session.sends_head = index;
+  pending = {.session    = session.key,
+             .author     = session.user,
+             .to         = checked.to,
+             .content    = checked.content,
+             .repeat_key = head.repeat_key,
+             .client_key = head.client_key,
+             .full_key   = head.full_key,
+             .sequence   = sequence,
+             .type       = head.type};
+  // At the end: results come in the order of sending, so the first is the one to be unlinked.
+  (session.sends_head == ~0u ? session.sends_head : pending_[session.sends_tail].next) = index;
+  session.sends_tail                                                                   = index;
   ++session.sends_count;
   const uint32_t now = context_.now_s();
   if (head.client_key) {
@@ -203,20 +208,22 @@ void Messages::drop_pending(uint32_t index) {
 }
 
 void Messages::forget_repeat(const Pending& pending) {
-  if (pending.head.client_key) {
-    context_.client_repeats.forget(pending.head.client_key, pending.author);
-    context_.client_repeats.forget(pending.head.full_key, pending.author);
+  if (pending.client_key) {
+    context_.client_repeats.forget(pending.client_key, pending.author);
+    context_.client_repeats.forget(pending.full_key, pending.author);
   } else {
-    context_.repeats.forget(pending.head.repeat_key, pending.author);
+    context_.repeats.forget(pending.repeat_key, pending.author);
   }
 }
 
 void Messages::unlink_from_session(uint32_t index) {
   Session* session = context_.sessions.find(pending_[index].session);
   if (!session) return;
-  for (uint32_t* at = &session->sends_head; *at != ~0u; at = &pending_[*at].next) {
-    if (*at != index) continue;
-    *at = pending_[index].next;
+  uint32_t before = ~0u;
+  for (uint32_t at = session->sends_head; at != ~0u; before = at, at = pending_[at].next) {
+    if (at != index) continue;
+    (before == ~0u ? session->sends_head : pending_[before].next) = pending_[index].next;
+    if (session->sends_tail == index) session->sends_tail = before;
     --session->sends_count;
     break;
   }
@@ -235,13 +242,12 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
   const Pending pending = pending_[index];
   unlink_from_session(index);
   const uint32_t now     = context_.now_s();
-  const AppendHead& head = pending.head;
   const bool ok          = error.code == Errc::ok;
-  if (head.client_key && ok) {
-    context_.client_repeats.put_durable(head.client_key, pending.author, msg_id, now);
-    context_.client_repeats.put_durable(head.full_key, pending.author, msg_id, now);
+  if (pending.client_key && ok) {
+    context_.client_repeats.put_durable(pending.client_key, pending.author, msg_id, now);
+    context_.client_repeats.put_durable(pending.full_key, pending.author, msg_id, now);
   } else if (ok) {
-    context_.repeats.put_durable(head.repeat_key, pending.author, msg_id, now);
+    context_.repeats.put_durable(pending.repeat_key, pending.author, msg_id, now);
   } else {
     forget_repeat(pending);
   }
@@ -270,7 +276,7 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
                              .to_session_id = raw(pending.to),
                              .msg_id        = msg_id,
                              .create_time   = time,
-                             .type          = proto::MessageType(head.type),
+                             .type          = proto::MessageType(pending.type),
                              .data          = body};
   scratch_.resize(proto::message_data_bytes(view));
   proto::encode_message_data(scratch_, view);
@@ -465,6 +471,7 @@ void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, ui
     if (reserved) context_.mailbox.unreserve(receiver);
     return;
   }
+  context_.bus.publish({.conversation = head.conversation, .value = msg_id});
   const MessageDataView view{.from_user_id  = raw(head.author),
                              .to_session_id = raw(to),
                              .msg_id        = msg_id,
@@ -512,8 +519,8 @@ void Messages::deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame,
 
 void Messages::push_to(Session& session, Bytes frame, PayloadRef& shared) {
   const uint32_t queued = session.queued_bytes();
-  if (queued == 0) session.answer_bytes = 0;
-  const uint32_t pushes = queued > session.answer_bytes ? queued - session.answer_bytes : 0;
+  session.answer_bytes  = std::min(session.answer_bytes, queued);
+  const uint32_t pushes = queued - session.answer_bytes;
   if (pushes > 0 && pushes + frame.size() > context_.limits.push_queue_bytes) {
     context_.metrics.add(Counter::close_slow_reader);
     session.abort();  // it fetches what it missed after it comes back

@@ -64,10 +64,13 @@ class Messages {
     SessionKey session;
     UserId author{};
     UserId to{};
-    uint64_t content  = 0;  // fingerprint of (target, type, data)
-    AppendHead head{};
-    uint32_t next     = ~0u;  // of the session's list, or of the free list
-    uint16_t sequence = 0;
+    uint64_t content    = 0;  // fingerprint of (target, type, data)
+    uint64_t repeat_key = 0;
+    uint64_t client_key = 0;
+    uint64_t full_key   = 0;
+    uint32_t next       = ~0u;  // of the session's list, oldest first, or of the free list
+    uint16_t sequence   = 0;
+    uint8_t type        = 0;
     bool joined       = false;  // others wait for the same outcome: see joined_
   };
   struct Joined {

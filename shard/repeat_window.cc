@@ -53,7 +53,7 @@ void RepeatWindow::put(uint64_t key, UserId author, uint32_t value, uint32_t tim
   uint32_t oldest = 0;
   for (uint32_t way = 1; way < kWays; ++way)
     if (age(way) < age(oldest)) oldest = way;
-  const bool other = at.author[oldest] != 0 && (at.key[oldest] != key);
+  const bool other = at.author[oldest] != 0 && age(oldest) >= 0;
   if (other && time_s <= (at.time_s[oldest] & kTime) + keep_s_) ++evicted_early_;
   at.key[oldest]    = key;
   at.author[oldest] = raw(author);

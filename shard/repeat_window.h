@@ -27,6 +27,8 @@ class RepeatWindow {
 
   RepeatWindow(uint64_t bytes_max, uint32_t keep_s);
 
+  // Says that find() follows soon: the cache line is on its way meanwhile.
+  void prefetch(uint64_t key) const { __builtin_prefetch(&buckets_[key & mask_]); }
   std::optional<Found> find(uint64_t key, UserId author, uint32_t now_s) const;
   void put_waiting(uint64_t key, UserId author, uint32_t pending, uint32_t now_s);
   // Durable now, whether or not the waiting entry is still there.

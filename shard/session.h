@@ -54,7 +54,8 @@ class Session {
   Pace requests;              // everything but sends and confirmations
   uint32_t address       = 0;  // peer, see Ring::peer_address()
   uint32_t answer_bytes  = 0;  // of the queue: answers to its own requests, which push limits spare
-  uint32_t sends_head    = ~0u;  // its sends in flight, a list in Messages
+  uint32_t sends_head    = ~0u;  // its sends in flight, a list in Messages, oldest first
+  uint32_t sends_tail    = ~0u;
   uint16_t sends_count   = 0;
   uint8_t client_type    = 0;
   uint8_t unparsable     = 0;

@@ -24,6 +24,7 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
       .mailbox        = *mailbox_,
       .store          = store,
       .limits         = setup_.limits,
+      .bus            = setup_.bus,
       .doors          = &gateway,
       .repeats        = RepeatWindow(window * 3 / 4, kRepeatKeepS),
       .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS),

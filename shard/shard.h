@@ -47,6 +47,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
     const Limits& limits;
     LoginSetup login;
     DrainState& drain;
+    Bus& bus;
   };
 
   explicit Shard(const Setup& setup);

@@ -97,7 +97,9 @@ class Commit {
   // The batch that holds the newest append of the conversation not yet durable; 0 = all are.
   uint64_t waiting_for(uint64_t conversation);
   bool idle() const {
-    return !flying() && open_->rows().empty() && cursors_.dirty() == 0 && staged_count_ == 0;
+    if (flying() || !open_->rows().empty()) return false;
+    // On a full disk cursors and late block records may never leave: nobody waits for them.
+    return supply_.out_of_space() || (cursors_.dirty() == 0 && staged_count_ == 0);
   }
   bool failed() const { return failed_; }
   uint32_t current_segment() const { return current_ ? current_->number : 0; }

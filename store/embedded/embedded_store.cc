@@ -114,7 +114,8 @@ bool EmbeddedStore::work_waits() const {
 }
 
 bool EmbeddedStore::idle() const {
-  return commit_.idle() && pages_.idle() && waiting_.empty() && builder_.idle();
+  return commit_.idle() && pages_.idle() && waiting_.empty() &&
+         (builder_.idle() || supply_.out_of_space());
 }
 
 uint64_t EmbeddedStore::memory_bytes() const {

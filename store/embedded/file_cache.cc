@@ -11,18 +11,17 @@ namespace ringtalk::store {
 class FileCache::OpenJob final : public engine::Job {
  public:
   OpenJob(FileCache& owner, uint32_t segment)
-      : owner_(owner), opener_(owner.opener_), segment_(segment) {}
+      : owner_(owner), disk_(owner.opener_.disk()), segment_(segment) {}
+  // Never collected: the owner is gone, and the opener is being destroyed; the disk outlives both.
   ~OpenJob() override {
-    if (fd_) opener_.disk().close(*fd_);  // never collected: the owner is gone
+    if (fd_) disk_.close(*fd_);
   }
-  void run() override {
-    fd_ = opener_.disk().open(segment_path(segment_), engine::Disk::Open::read);
-  }
+  void run() override { fd_ = disk_.open(segment_path(segment_), engine::Disk::Open::read); }
   void done() override { owner_.on_opened(segment_, std::exchange(fd_, fail(Errc::closed))); }
 
  private:
   FileCache& owner_;
-  FileOpener& opener_;
+  engine::Disk& disk_;
   const uint32_t segment_;
   Result<int> fd_ = fail(Errc::closed);
 };

@@ -9,9 +9,10 @@ namespace ringtalk::store {
 class SegmentSupply::PrepareJob final : public engine::Job {
  public:
   explicit PrepareJob(SegmentSupply& owner)
-      : owner_(owner), worker_(owner.worker_), shard_(owner.shard_) {}
+      : owner_(owner), worker_(owner.worker_), disk_(owner.worker_.disk()), shard_(owner.shard_) {}
+  // Never collected: the owner is gone, and the worker is being destroyed; the disk outlives both.
   ~PrepareJob() override {
-    if (made_) worker_.disk().close(made_->fd);  // never collected: the owner is gone
+    if (made_) disk_.close(made_->fd);
   }
   void run() override { made_ = worker_.create(shard_); }
   void done() override { owner_.on_prepared(std::exchange(made_, fail(Errc::closed))); }
@@ -19,6 +20,7 @@ class SegmentSupply::PrepareJob final : public engine::Job {
  private:
   SegmentSupply& owner_;
   SegmentWorker& worker_;
+  engine::Disk& disk_;
   const uint32_t shard_;
   Result<Segment> made_ = fail(Errc::closed);
 };

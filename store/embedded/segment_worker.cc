@@ -7,8 +7,9 @@
 
 namespace ringtalk::store {
 namespace {
-constexpr uint64_t kFillBytes = kMiB;  // zeros written at once
-}
+constexpr uint64_t kFillBytes = kMiB;      // zeros written at once
+constexpr uint64_t kSyncBytes = 8 * kMiB;  // and synced
+}  // namespace
 
 uint32_t wall_seconds(engine::Clock& clock) {
   return static_cast<uint32_t>(clock.wall_ns() / kNsPerS);
@@ -60,6 +61,10 @@ Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
   for (uint64_t at = 0; at < settings_.segment_bytes; at += bytes.size()) {
     const uint64_t count = std::min<uint64_t>(bytes.size(), settings_.segment_bytes - at);
     if (auto done = disk_.write(fd, Bytes(bytes).first(count), at); !done) return done;
+    // In portions: the commits of the shards go to the same device and should not queue behind a whole
+    // segment of zeros; smaller ones make the segment late (each sync is a journal commit).
+    if (at / kSyncBytes != (at + count) / kSyncBytes)
+      if (auto done = disk_.sync(fd); !done) return done;
     if (at == 0) std::fill_n(bytes.begin(), kSegmentHeaderBytes, std::byte{0});
   }
   RT_KILLPOINT("segment_after_fill");

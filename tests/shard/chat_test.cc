@@ -261,7 +261,8 @@ TEST_P(Chat, EveryPairHearsEachOther) {
       std::map<uint32_t, std::string> by_id;
       for (const Delivery& d : phone[a]->deliveries()) {
         if (!(d.from == a && d.to == b) && !(d.from == b && d.to == a)) continue;
-        if (!by_id.empty()) EXPECT_EQ(d.msg_id, by_id.rbegin()->first + 1) << "order is id order";
+        const uint32_t last = by_id.empty() ? 0 : by_id.rbegin()->first;
+        EXPECT_EQ(d.msg_id, last + 1) << "order is id order";
         EXPECT_TRUE(by_id.emplace(d.msg_id, d.text).second);
         EXPECT_EQ(d.text.substr(0, 3), std::to_string(d.from) + ">" + std::to_string(d.to));
         EXPECT_EQ(d.time, world.clock.wall_ns() / kNsPerS);
@@ -316,6 +317,7 @@ TEST_P(Chat, BigSoundsFitThroughAndPagesStayBelowTheAndroidLimit) {
   for (uint16_t i = 1; i <= 5; ++i) {
     sound[10] = static_cast<char>(i);
     alice.write(chat_frame(2, sound, i, {}, 2));
+    world.settle();  // two in one turn would pass the limit of what may wait
   }
   alice.write(chat_frame(2, std::string(256 * kKiB + 1, 'x'), 6, {}, 2));  // one byte too long: silence
   alice.write(chat_frame(2, "four", 7, {}, 2));                            // no sound in it
@@ -374,16 +376,15 @@ TEST_P(Chat, RepeatsGetTheFirstId) {
   EXPECT_EQ(alice.count(CommandId::msg_data_ack), 2u);
   EXPECT_EQ(phone.acks(), (std::map<uint16_t, uint32_t>{{50, 1}}));
   // Anything else different is a new message.
-  alice.write(chat_frame(2, "hello", 51) + chat_frame(2, "hello!", 50) + chat_frame(3, "hello", 50) +
-              chat_frame(2, "hello", 52));
+  alice.write(chat_frame(2, "hello", 51) + chat_frame(2, "hello!", 50) + chat_frame(3, "hello", 50));
   world.settle();
-  EXPECT_EQ(bob.deliveries().size(), 4u);
+  EXPECT_EQ(bob.deliveries().size(), 3u);
   EXPECT_EQ(world.head(1, 3).newest, 1u);
 
   world.advance_s(62);
-  alice.write(chat_frame(2, "hello", 50));
+  world.enter(1, kAndroid).write(chat_frame(2, "hello", 50));
   world.settle();
-  EXPECT_EQ(bob.deliveries().size(), 5u) << "after a minute it is a new message";
+  EXPECT_EQ(bob.deliveries().size(), 4u) << "after a minute it is a new message";
 }
 
 TEST_P(Chat, RepeatsInFlightJoin) {
@@ -446,9 +447,10 @@ TEST_P(Chat, RepeatsAreKnownAfterAPowerCut) {
   EXPECT_EQ(back.acks(), (std::map<uint16_t, uint32_t>{{7, 1}, {1, 2}, {3, 3}}));
   EXPECT_EQ(bob.deliveries().size(), 1u);
   world.advance_s(70);
-  back.write(chat_frame(2, "precious", 7) + chat_frame(2, "marked", 4, "id-8"));
+  Client& later = world.enter(1);
+  later.write(chat_frame(2, "precious", 7) + chat_frame(2, "marked", 4, "id-8"));
   world.settle();
-  EXPECT_EQ(back.acks().at(4), 2u) << "a day";
+  EXPECT_EQ(later.acks().at(4), 2u) << "a day";
   EXPECT_EQ(world.head(1, 2).newest, 4u) << "a minute";
 }
 
@@ -577,7 +579,7 @@ TEST_P(Chat, AReaderWithoutProgressIsClosedAfterFifteenSeconds) {
   Client& alice = world.enter(1);
   Client& slow  = world.enter(2, kWindows, {}, 1024);
   slow.reads    = false;
-  for (uint16_t i = 1; i <= 10; ++i) alice.write(chat_frame(2, std::string(500, 'x'), i));
+  for (uint16_t i = 1; i <= 10; ++i) alice.write(chat_frame(2, std::string(500, 'a' + i), i));
   world.settle();
   world.advance_s(14);
   EXPECT_TRUE(slow.is_open());
@@ -590,7 +592,8 @@ TEST_P(Chat, AReaderWithoutProgressIsClosedAfterFifteenSeconds) {
 TEST_P(Chat, AnswersDoNotRaiseThePushLimit) {
   World world(unpaced());
   Client& alice = world.enter(1);
-  for (uint16_t i = 1; i <= 100; ++i) alice.write(chat_frame(2, std::string(3000, 'h'), i));
+  for (uint16_t i = 1; i <= 100; ++i)
+    alice.write(chat_frame(2, std::string(3000, 'h') + std::to_string(i), i));
   world.settle();
   Client& slow = world.enter(2, kWindows, {}, /*window=*/1024);
   for (uint16_t i = 0; i < 40; ++i) slow.write(page_frame(1, 0, 100, i));
@@ -695,7 +698,7 @@ TEST_P(Chat, AFullDiskRefusesAndResumes) {
 // Each shard in turn works alone until its lanes are full and it refuses admission, while nobody
 // drains them. Then all run: everything arrives, once, in order.
 TEST_P(Chat, LanesFullInBothDirectionsLoseNothing) {
-  constexpr uint32_t kUsers = 48, kEach = 220;
+  constexpr uint32_t kUsers = 200, kEach = 220;
   World world(unpaced(kUsers));
   std::vector<Client*> in;
   for (uint32_t u = 1; u <= kUsers; ++u) in.push_back(&world.enter(u, kWindows, {}, 1 << 20));
@@ -709,7 +712,8 @@ TEST_P(Chat, LanesFullInBothDirectionsLoseNothing) {
   for (uint32_t u = 0; u < kUsers; ++u) {
     std::string burst;
     for (uint32_t i = 0; i < kEach; ++i) {
-      const uint32_t to = (u + (1 + i % 4) * 11) % kUsers + 1;
+      const uint32_t away = (1 + i % 4) * 11;
+      const uint32_t to   = (u + (i % 8 < 4 ? away : kUsers - away)) % kUsers + 1;
       const auto text   = std::to_string(u + 1) + ":" + std::to_string(i);
       burst += chat_frame(to, text, static_cast<uint16_t>(100 + i));
       sent[{u + 1, to}].push_back(text);
@@ -722,7 +726,7 @@ TEST_P(Chat, LanesFullInBothDirectionsLoseNothing) {
       for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).frozen = i != alone;
       for (int i = 0; i < 200; ++i) world.step();
     }
-  if (world.shards() == 4) {
+  if (world.shards() > 1) {
     EXPECT_GT(world.metric(Counter::lane_full), 0u) << "no lane was ever full";
   }
   for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).frozen = false;
@@ -813,8 +817,10 @@ TEST_P(Chat, AFullTargetSaysServerFull) {
   uint32_t user = 1;
   while (world.home(user) != 1) ++user;
   std::vector<Client*> fillers;
-  for (int i = 0; i < 24; ++i) fillers.push_back(&world.connect(1));
-  world.settle();
+  for (int i = 0; i < 24; ++i) {
+    fillers.push_back(&world.connect(1));
+    world.settle();
+  }
   EXPECT_LT(world.seat(1).ring->slots_used(), 24u) << "accepting pauses before the table is full";
   // Hand-overs take the rest.
   std::vector<Client*> moved;
@@ -864,13 +870,19 @@ TEST_P(Chat, ManyMovesWhileTheTargetRefusesAtRandom) {
     world.settle();
     const int result = world.result_of_login(client);
     if (result == 0) ++in;
-    if (result == 0 && client.is_open()) EXPECT_EQ(client.count(CommandId::heartbeat), 1u);
+    if (result == 0 && client.is_open()) {
+      EXPECT_EQ(client.count(CommandId::heartbeat), 1u);
+    }
   }
   EXPECT_GT(in, 50u);
 }
 
 // --- garbage -----------------------------------------------------------------------------------------
 
+std::string with_last_byte(std::string bytes, char last) {
+  bytes.back() = last;
+  return bytes;
+}
 std::string wrong_length(uint32_t length) { return raw_frame(0x0103, 1, "", length); }
 
 TEST_P(Chat, AStrangersGarbageClosesWithoutAnAnswer) {
@@ -898,7 +910,7 @@ TEST_P(Chat, AStrangersGarbageClosesWithoutAnAnswer) {
       {"zeros", std::string(64, '\0')},
       {"address query with garbage", raw_frame(0x0101, 1, "\xff\xff\xff")},
       {"long heartbeat", raw_frame(0x0701, 1, std::string(49, 'h'))},
-      {"client type out of enum", login_frame("u1", "x", 0x55)},
+      {"client type out of enum", with_last_byte(login_frame("u1", "x"), 0x55)},
   };
   for (const auto& [what, bytes] : cases) {
     SCOPED_TRACE(what);
@@ -988,6 +1000,8 @@ TEST_P(Chat, GarbageAfterTheLogin) {
   EXPECT_EQ(client.acks().count(7), 1u);
 
   // The tenth that does not parse closes; nine do not.
+  std::string bad_type = chat_frame(2, "bad type", 1);
+  bad_type[bad_type.find("\x28\x01\x32") + 1] = 0x55;
   const std::vector<std::string> unparsable = {
       raw_frame(0x0301, 1, ""),
       raw_frame(0x0301, 1, "\xff"),
@@ -997,7 +1011,7 @@ TEST_P(Chat, GarbageAfterTheLogin) {
       raw_frame(0x0305, 1, "\x07"),
       raw_frame(0x0105, 1, "\xff\xff"),
       raw_frame(0x0701, 1, std::string(49, 'h')),
-      chat_frame(2, "bad type", 1, {}, 0x55),
+      bad_type,
   };
   Client& nine = fresh();
   for (const auto& bytes : unparsable) nine.write(bytes);
@@ -1137,13 +1151,13 @@ TEST_P(Chat, ADrainDecidesEverySendAndClosesEveryone) {
 
 // --- faults ------------------------------------------------------------------------------------------
 
-struct Run {
+struct Outcome {
   uint64_t trace = 0;
   uint64_t acks  = 0;
 };
 
 // Everything the kernel may do, at once: nothing acknowledged is lost, doubled or out of order.
-Run faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
+Outcome faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
   Options o;
   o.shards                     = shards;
   o.seed                       = seed;
@@ -1185,7 +1199,7 @@ Run faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
   for (Client& client : world.clients) client.reads = true;
   world.settle();
 
-  Run run{.trace = world.trace};
+  Outcome run{.trace = world.trace};
   std::map<std::pair<uint32_t, uint32_t>, std::map<uint32_t, std::string>> truth;
   for (const auto& [key, s] : sent) {
     const auto acks = key.first->acks();
@@ -1194,13 +1208,9 @@ Run faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
     if (at == acks.end()) continue;
     ++run.acks;
     EXPECT_TRUE(truth[std::minmax(s.from, s.to)].emplace(at->second, s.text).second);
-    // The author's other device.
-    Client* other = key.first == pc[s.from - 1] ? phone[s.from - 1] : pc[s.from - 1];
-    (void)other;
   }
   for (const auto& [pair, ids] : truth) EXPECT_EQ(ids.rbegin()->first, ids.size()) << "ids are dense";
   for (uint32_t u = 1; u <= 8; ++u) {
-    std::map<std::pair<uint32_t, uint32_t>, uint32_t> heard_pc, heard_phone;
     uint32_t sum = 0;
     for (const auto* device : {pc[u - 1], phone[u - 1]}) {
       std::map<std::pair<uint32_t, uint32_t>, uint32_t> newest;
@@ -1228,14 +1238,14 @@ uint64_t first_seed() {
 TEST_P(Chat, FaultsOfTheKernelLoseNothing) {
   for (uint64_t seed = first_seed(); seed < first_seed() + 4; ++seed) {
     SCOPED_TRACE("RINGTALK_SEED=" + std::to_string(seed));
-    const Run run = faulty_run(GetParam(), seed, 1500);
+    const Outcome run = faulty_run(GetParam(), seed, 1500);
     EXPECT_EQ(run.acks, 1500u);
   }
 }
 
 TEST_P(Chat, ASeedReplaysExactly) {
-  const Run one = faulty_run(GetParam(), 42, 400);
-  const Run two = faulty_run(GetParam(), 42, 400);
+  const Outcome one = faulty_run(GetParam(), 42, 400);
+  const Outcome two = faulty_run(GetParam(), 42, 400);
   EXPECT_EQ(one.trace, two.trace);
   EXPECT_NE(one.trace, faulty_run(GetParam(), 43, 400).trace);
 }

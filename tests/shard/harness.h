@@ -223,6 +223,7 @@ class World {
   struct Seat {
     std::unique_ptr<engine::FakeRing> ring;
     engine::Metrics metrics;
+    shard::LocalBus bus;
     std::unique_ptr<engine::Loop> loop;
     std::unique_ptr<shard::Shard> shard;
     std::unique_ptr<store::EmbeddedStore> store;
@@ -287,7 +288,8 @@ class World {
                               .lanes  = *p.lanes,
                               .limits = options.limits,
                               .login  = {*p.passwords, signer_, random, p.open_sessions},
-                              .drain  = p.drain});
+                              .drain  = p.drain,
+                              .bus    = s.bus});
       s.store   = p.stores->make(i, *s.ring, *s.shard);
       s.gateway = std::make_unique<gateway::ShardGateway>();
       s.shard->connect(*s.store, *s.gateway);
