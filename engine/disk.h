@@ -28,6 +28,8 @@ class Disk {
   // Exactly bytes.size() bytes, or an error; a read past the end returns fewer.
   virtual Result<size_t> read(int fd, MutableBytes into, uint64_t offset) = 0;
   virtual Result<void> write(int fd, Bytes bytes, uint64_t offset)        = 0;
+  // Writes zeros. They need not stay in memory: a file that is prepared ahead is not read soon.
+  virtual Result<void> zero(int fd, uint64_t offset, uint64_t bytes);
   virtual Result<void> allocate(int fd, uint64_t bytes)                   = 0;  // blocks reserved, ENOSPC now
   virtual Result<void> truncate(int fd, uint64_t bytes)                   = 0;
   virtual Result<uint64_t> size(int fd)                                   = 0;

@@ -15,6 +15,7 @@ namespace http = boost::beast::http;
 constexpr uint32_t kHeaderBytesMax  = 8 * kKiB;
 constexpr size_t kFieldsMax         = 64;
 constexpr uint64_t kBodyBytesMax    = 64 * kKiB;
+constexpr uint32_t kAnswerBytesMax  = 256 * kKiB;  // unread; above it no further request is taken
 constexpr uint64_t kHeadSeconds     = 5;
 constexpr uint64_t kIdleSeconds     = 60;
 constexpr uint64_t kFarewellSeconds = 5;
@@ -52,13 +53,13 @@ void HttpConnection::begin_request() {
 void HttpConnection::on_bytes(Bytes bytes) {
   if (leaving_) return;
   input_.append(as_text(bytes));
-  if (answering_) return pause();
+  if (answering_ || clogged()) return pause();
   if (!head_seen_ && input_.size() == bytes.size()) arm(kHeadSeconds);
   parse();
 }
 
 void HttpConnection::parse() {
-  while (!answering_ && !input_.empty() && !leaving_) {
+  while (!answering_ && !input_.empty() && !leaving_ && !clogged()) {
     boost::system::error_code error;
     const size_t used = parser_->put(boost::asio::buffer(input_), error);
     input_.erase(0, used);
@@ -104,6 +105,7 @@ void HttpConnection::run_request() {
   const auto& request = parser_->get();
   answering_          = true;
   keep_alive_         = request.keep_alive();
+  head_only_          = request.method() == http::verb::head;
   arm(kAnswerSeconds);
   const std::string_view target(request.target().data(), request.target().size());
   const size_t question = target.find('?');
@@ -125,7 +127,8 @@ void HttpConnection::respond(const HttpResponse& response) {
   push(as_bytes(fmt::format(
       "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",
       response.status, std::string_view(reason.data(), reason.size()), response.type,
-      response.body.size(), close ? "close" : "keep-alive", response.body)));
+      response.body.size(), close ? "close" : "keep-alive",
+      head_only_ ? std::string_view{} : std::string_view(response.body))));
   answering_ = false;
   if (close) {
     leaving_ = true;
@@ -134,12 +137,24 @@ void HttpConnection::respond(const HttpResponse& response) {
   }
   begin_request();
   arm(kIdleSeconds);
+  go_on();
+}
+
+// Whoever asks and does not read waits, with what he has sent, until he has read.
+bool HttpConnection::clogged() const { return queued_bytes() > kAnswerBytesMax; }
+
+void HttpConnection::go_on() {
   parse();
-  if (!answering_ && !leaving_) receive(/*multishot=*/false);
+  if (!answering_ && !leaving_ && !clogged()) receive(/*multishot=*/false);
+}
+
+void HttpConnection::on_drained() {
+  if (paused() && !answering_ && !leaving_ && !clogged()) go_on();
 }
 
 void HttpConnection::refuse(unsigned status, std::string_view what) {
   keep_alive_ = false;
+  head_only_  = false;
   respond({.status = status, .body = fmt::format("{{\"error\":\"{}\"}}\n", what)});
 }
 
@@ -158,7 +173,8 @@ void HttpConnection::on_eof() {
 void HttpConnection::on_closed() { gateway_.closed(*this); }
 
 void HttpConnection::on_alarm() noexcept {
-  if (leaving_ || answering_ || (!head_seen_ && input_.empty())) return abort();  // idle, or given up on
+  const bool idle = !head_seen_ && input_.empty();
+  if (leaving_ || answering_ || idle || queued_bytes() > 0) return abort();  // or given up on
   refuse(408, "too slow");
 }
 

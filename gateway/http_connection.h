@@ -3,7 +3,8 @@
 // Parser  Beast's, fed from the stream; it refuses what is ambiguous (two lengths, length and chunks).
 // Bounds  Header block 8 KiB and 64 fields (431); body 64 KiB, or what the path allows (413), refused
 //         by the declared length before a byte of it is taken; header within 5 s, body within
-//         5 s + 1 s per 64 KiB (408); idle keep-alive 60 s. While an answer is made nothing is read.
+//         5 s + 1 s per 64 KiB (408); idle keep-alive 60 s. While an answer is made, or 256 KiB of them wait,
+//         nothing is read.
 // Errors  An answer with a JSON error, then the connection closes.
 #pragma once
 
@@ -52,9 +53,12 @@ class HttpConnection final : public engine::Stream {
 
   void on_bytes(Bytes bytes) override;
   void on_eof() override;
+  void on_drained() override;
   void on_closed() override;
 
   void parse();
+  void go_on();
+  bool clogged() const;
   bool head_done();
   void begin_request();
   void run_request();
@@ -70,6 +74,7 @@ class HttpConnection final : public engine::Stream {
   bool head_seen_   = false;  // of the request in hand
   bool answering_   = false;
   bool keep_alive_  = false;
+  bool head_only_   = false;
   bool leaving_     = false;
   Alarm alarm_;
 };

@@ -20,6 +20,7 @@ class Batch {
  public:
   static constexpr uint32_t kRowsMax    = 4096;
   static constexpr uint32_t kExtraBytes = 384 * kKiB;
+  static constexpr uint32_t kPageBytes  = 4 * kKiB;
 
   struct Row {
     uint64_t cookie;
@@ -30,7 +31,7 @@ class Batch {
 
   explicit Batch(uint32_t bytes_max)
       : bytes_max_(bytes_max),
-        words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes) / 8)) {
+        words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes + kPageBytes) / 8)) {
     RT_ASSERT(bytes_max % 8 == 0 && bytes_max >= kRecordBytesMax);
     rows_.reserve(kRowsMax);
   }
@@ -55,6 +56,13 @@ class Batch {
     std::byte* at = bytes() + bytes_ + extra_;
     extra_ += length;
     return at;
+  }
+
+  // Zeros behind the last record, fewer than a page: a write that ends with its page needs no page read
+  // from disk, and what it covers is zero there already.
+  void pad(uint32_t zeros) {
+    RT_ASSERT(zeros < kPageBytes);
+    std::memset(bytes() + all_bytes(), 0, zeros);
   }
 
   // Removes dropped rows and closes the gaps.

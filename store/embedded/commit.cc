@@ -214,8 +214,13 @@ void Commit::close_and_write() {
   write_ok_ = false;
   flight_   = Flight::writing;
   RT_KILLPOINT("commit_before_write");
-  ring_.write_sync(current_->fd, {batch.bytes(), batch.all_bytes()}, used_, written_, synced_);
-  used_ += batch.all_bytes();
+  const uint64_t end      = used_ + batch.all_bytes();
+  const uint64_t page_end = (end + Batch::kPageBytes - 1) / Batch::kPageBytes * Batch::kPageBytes;
+  const auto zeros        = static_cast<uint32_t>(std::min(page_end, segment_bytes_) - end);
+  batch.pad(zeros);
+  write_bytes_ = batch.all_bytes() + zeros;
+  ring_.write_sync(current_->fd, {batch.bytes(), write_bytes_}, used_, written_, synced_);
+  used_ = end;
 }
 
 PendingHead& Commit::pending(uint64_t conversation) {
@@ -368,7 +373,7 @@ void Commit::finish_records() {
 
 void Commit::on_written(int32_t result, uint32_t) noexcept {
   // A short count at a place that was filled before is a failing disk, not a full one.
-  write_ok_ = result >= 0 && static_cast<uint32_t>(result) == flying_->all_bytes();
+  write_ok_ = result >= 0 && static_cast<uint32_t>(result) == write_bytes_;
   if (!write_ok_) fail_all(Error::from_errno(result < 0 ? -result : EIO));
   RT_KILLPOINT("commit_after_write");
 }

@@ -7,8 +7,7 @@
 
 namespace ringtalk::store {
 namespace {
-constexpr uint64_t kFillBytes = kMiB;      // zeros written at once
-constexpr uint64_t kSyncBytes = 8 * kMiB;  // and synced
+constexpr uint64_t kFillBytes = kMiB;  // zeros written at once
 }  // namespace
 
 uint32_t wall_seconds(engine::Clock& clock) {
@@ -51,21 +50,20 @@ Result<Segment> SegmentWorker::create(uint32_t shard) {
 
 Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
   if (auto done = disk_.allocate(fd, settings_.segment_bytes); !done) return done;
-  std::vector<std::byte> bytes(std::min(kFillBytes, settings_.segment_bytes));
-  encode_segment_header(bytes.data(), {.segment       = number,
-                                       .shard         = shard,
-                                       .shards        = settings_.shards,
-                                       .created       = wall_seconds(clock_),
-                                       .segment_bytes = settings_.segment_bytes,
-                                       .salt          = settings_.salt});
-  for (uint64_t at = 0; at < settings_.segment_bytes; at += bytes.size()) {
-    const uint64_t count = std::min<uint64_t>(bytes.size(), settings_.segment_bytes - at);
-    if (auto done = disk_.write(fd, Bytes(bytes).first(count), at); !done) return done;
-    // In portions: the commits of the shards go to the same device and should not queue behind a whole
-    // segment of zeros; smaller ones make the segment late (each sync is a journal commit).
-    if (at / kSyncBytes != (at + count) / kSyncBytes)
-      if (auto done = disk_.sync(fd); !done) return done;
-    if (at == 0) std::fill_n(bytes.begin(), kSegmentHeaderBytes, std::byte{0});
+  std::vector<std::byte> header(kSegmentHeaderBytes);
+  encode_segment_header(header.data(), {.segment       = number,
+                                        .shard         = shard,
+                                        .shards        = settings_.shards,
+                                        .created       = wall_seconds(clock_),
+                                        .segment_bytes = settings_.segment_bytes,
+                                        .salt          = settings_.salt});
+  if (auto done = disk_.write(fd, header, 0); !done) return done;
+  // In portions: the commits of the shards go to the same device and should not queue behind a whole
+  // segment of zeros.
+  for (uint64_t at = kSegmentHeaderBytes; at < settings_.segment_bytes;) {
+    const uint64_t count = std::min(kFillBytes, settings_.segment_bytes - at);
+    if (auto done = disk_.zero(fd, at, count); !done) return done;
+    at += count;
   }
   RT_KILLPOINT("segment_after_fill");
   return disk_.sync(fd);
