@@ -32,32 +32,46 @@ int64_t read_offset_ms(const char* path) {
   return ms;
 }
 
-uint64_t offset_ns(uint64_t monotonic_ns) {
+struct Offsets {
+  uint64_t wall_ns   = 0;
+  uint64_t steady_ns = 0;  // the highest so far: a running monotonic clock does not fall
+};
+
+Offsets offsets(uint64_t monotonic_ns) {
   static const char* const path = std::getenv("RINGTALK_CLOCK_OFFSET_FILE");
-  if (path == nullptr) return 0;
+  if (path == nullptr) return {};
   // Relaxed: each value stands for itself; two threads that read the file together agree.
   static std::atomic<uint64_t> read_again_ns{0};
   static std::atomic<int64_t> offset_ms{0};
+  static std::atomic<int64_t> highest_ms{0};
   if (monotonic_ns >= read_again_ns.load(std::memory_order_relaxed)) {
     read_again_ns.store(monotonic_ns + 10 * kNsPerMs, std::memory_order_relaxed);
-    offset_ms.store(read_offset_ms(path), std::memory_order_relaxed);
+    const int64_t ms = read_offset_ms(path);
+    offset_ms.store(ms, std::memory_order_relaxed);
+    int64_t highest = highest_ms.load(std::memory_order_relaxed);
+    while (ms > highest &&
+           !highest_ms.compare_exchange_weak(highest, ms, std::memory_order_relaxed)) {
+    }
   }
-  return static_cast<uint64_t>(offset_ms.load(std::memory_order_relaxed)) * kNsPerMs;
+  return {static_cast<uint64_t>(offset_ms.load(std::memory_order_relaxed)) * kNsPerMs,
+          static_cast<uint64_t>(highest_ms.load(std::memory_order_relaxed)) * kNsPerMs};
 }
-#else
-uint64_t offset_ns(uint64_t) { return 0; }
 #endif
 
 }  // namespace
 
 uint64_t RealClock::now_ns() {
   const uint64_t now = read_clock(CLOCK_MONOTONIC);
-  return now + offset_ns(now);
+#if RT_KILLPOINTS
+  return now + offsets(now).steady_ns;
+#else
+  return now;
+#endif
 }
 
 uint64_t RealClock::wall_ns() {
 #if RT_KILLPOINTS
-  return read_clock(CLOCK_REALTIME) + offset_ns(read_clock(CLOCK_MONOTONIC));
+  return read_clock(CLOCK_REALTIME) + offsets(read_clock(CLOCK_MONOTONIC)).wall_ns;
 #else
   return read_clock(CLOCK_REALTIME);
 #endif

@@ -4,7 +4,8 @@
 // Cost          one vDSO call. A loop reads it once per turn and keeps the value.
 // Why           an interface, so that the simulator and the tests tell the time instead of waiting.
 //               A build with kill-points also adds the milliseconds written in the file named by
-//               RINGTALK_CLOCK_OFFSET_FILE to both clocks: idle limits and expiries in seconds.
+//               RINGTALK_CLOCK_OFFSET_FILE to both clocks: idle limits and expiries in seconds. The
+//               wall clock follows the file back and forth, the monotonic one only forth.
 #pragma once
 
 #include <cstdint>
