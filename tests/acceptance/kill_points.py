@@ -34,6 +34,9 @@ LOAD_LONG_S = 25    # the second try of a name that was not reached
 REPEAT_WINDOW_S = 45
 
 
+FIRST_START = ("secret_key_",)  # names of kill-points that no later start and no load passes
+
+
 class World:
     """What the outside knows: users, what was acknowledged under which id, what is in doubt."""
 
@@ -282,6 +285,23 @@ def run_point(ringtalkd, name, passage, shards, other_shards, seed, keep):
             f"{time.monotonic() - began:.1f}s in all")
 
 
+def run_first_start(ringtalkd, name, shards, keep):
+    """Points that only the very first start on an empty directory passes."""
+    with server.Server(ringtalkd, shards, CONFIG, {"RINGTALK_KILLPOINT": name}, keep, f"kill-{name}",
+                       start=False) as target:
+        require(start_or_die(target, shards), "not reached at the first start")
+        require_equal(target.process.returncode, -signal.SIGKILL, "how it ended")
+        del target.env["RINGTALK_KILLPOINT"]
+        target.start()
+        one, two = target.make_users(2)
+        with log_in(target, one) as sender, log_in(target, two) as receiver:
+            sender.send_text(two.id, b"first words", seq=7)
+            require_equal(sender.ack_of(7), 1, "id of the first message")
+            receiver.hear(b"first words")
+        target.close()
+    return "died at the first start, the second one works"
+
+
 def list_points(ringtalkd):
     done = subprocess.run([ringtalkd, "--list-killpoints"], capture_output=True, text=True, timeout=30)
     names = done.stdout.split()
@@ -309,8 +329,11 @@ def main():
             passage = 1 if turn == 0 and i % 2 == 0 else rng.randint(1, 20 if turn else 4)
             server.servers_of_row().clear()
             try:
-                text = run_point(ringtalkd, name, passage, args.shards, (i + turn) % 2 == 0,
-                                 args.seed + i, args.keep)
+                if name.startswith(FIRST_START):
+                    text = run_first_start(ringtalkd, name, args.shards, args.keep)
+                else:
+                    text = run_point(ringtalkd, name, passage, args.shards, (i + turn) % 2 == 0,
+                                     args.seed + i, args.keep)
             except Exception as error:
                 failed += 1
                 print(f"{name}:{passage} FAILED: {type(error).__name__}: {error}", flush=True)
