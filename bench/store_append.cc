@@ -165,17 +165,17 @@ class Bench final : public store::Sink {
 int main(int argc, char** argv) {
   using namespace ringtalk::bench;
   const Flags flags(argc, argv,
-                    {{"--directory", "where to write (default: a temporary one)"},
+                    {{"--dir", "where to write (default: a temporary one)"},
                      {"--batches", "comma-separated (1,8,64,256,1024)"},
-                     {"--record-bytes", "of a body (200)"},
+                     {"--record", "of a body (200)"},
                      {"--conversations", "in rotation (10000)"},
                      {"--seconds", "per batch size (2)"}});
-  const auto record_bytes  = std::max(flags.number<uint32_t>("--record-bytes", 200), 8u);
+  const auto record_bytes  = std::max(flags.number<uint32_t>("--record", 200), 8u);
   const auto conversations = std::max(flags.number<uint32_t>("--conversations", 10'000), 1u);
   std::stringstream batches(flags.text("--batches", "1,8,64,256,1024"));
   for (std::string batch; std::getline(batches, batch, ',');) {
     char temporary[]      = "/var/tmp/ringtalk-bench-XXXXXX";
-    std::string directory = flags.text("--directory");
+    std::string directory = flags.text("--dir");
     const bool own        = directory.empty();
     if (own) directory = mkdtemp(temporary) ? temporary : "";
     if (directory.empty()) flags.usage("no directory");

@@ -1,5 +1,6 @@
 #include "engine/stream.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace ringtalk::engine {
@@ -82,7 +83,8 @@ void Stream::push(const PayloadRef& payload) {
 }
 
 void Stream::flush() {
-  dirty_ = false;
+  dirty_        = false;
+  behind_bytes_ = queue_.bytes();
   if (state_ != State::open && state_ != State::finishing) return;
   if (queue_.in_flight() > 0) return;  // on_send() comes back here
   if (queue_.empty()) {
@@ -106,6 +108,7 @@ void Stream::on_send(int32_t result, uint32_t) noexcept {
     metrics.add(Counter::bytes_out, static_cast<uint64_t>(result));
     if (static_cast<uint32_t>(result) < queue_.in_flight()) metrics.add(Counter::sends_short);
   }
+  behind_bytes_ -= std::min(behind_bytes_, result > 0 ? static_cast<uint32_t>(result) : 0);
   queue_.consume(result > 0 ? static_cast<uint32_t>(result) : 0, loop_.blocks());
   if (state_ == State::closing) return close_if_idle();
   if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();

@@ -50,6 +50,8 @@ class Stream {
   void push(Bytes bytes);
   void push(const PayloadRef& payload);
   uint32_t queued_bytes() const { return queue_.bytes(); }
+  // Something of an earlier turn has not left yet: the reader is behind.
+  bool is_behind() const { return behind_bytes_ > 0; }
   // Since when nothing left although something waits; 0: not waiting.
   uint64_t stalled_since_ns() const { return queue_.empty() ? 0 : progress_ns_; }
 
@@ -89,6 +91,7 @@ class Stream {
   Op<Stream, &Stream::on_misc> misc_{*this};
   SendQueue queue_;
   uint64_t progress_ns_ = 0;
+  uint32_t behind_bytes_ = 0;  // queued when flush() last ran, and not sent since
   Slot slot_;
   State state_        = State::open;
   Phase phase_        = Phase::none;

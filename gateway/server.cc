@@ -171,7 +171,8 @@ int Server::open_store() {
                            {"torn_bytes", found.torn_bytes},
                            {"damages", found.damages.size()},
                            {"ms", found.duration_ns / kNsPerMs}});
-  for (const std::string& line : found.lines()) log::warn("store_recovery", {{"finding", line}});
+  const auto lines = found.lines();  // the first is the summary
+  for (size_t i = 1; i < lines.size(); ++i) log::warn("store_recovery", {{"finding", lines[i]}});
   return 0;
 }
 

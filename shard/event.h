@@ -172,7 +172,7 @@ class Event {
 
  private:
   EventKind kind_{};
-  uint32_t spare_ = 0;
+  [[maybe_unused]] uint32_t spare_ = 0;
   alignas(8) std::byte body_[56];
 };
 static_assert(sizeof(Event) == 64, "one cache line");

@@ -303,13 +303,19 @@ void Login::on_handover(const Handover& handover) {
 }
 
 void Login::open(Session& session, const PayloadRef& response, Bytes unread) {
-  kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER, &session);
-  const uint32_t max = context_.limits.connections_max;
-  if (setup_.open_sessions.fetch_add(1, std::memory_order_relaxed) >= max && max > 0) {
+  // A login that replaces a session of its class takes no further place.
+  bool replaces = false;
+  context_.users.each_session(session.user, [&](const Session& other) {
+    replaces |= other.is_mobile() == session.is_mobile();
+  });
+  const uint32_t max  = context_.limits.connections_max;
+  const uint32_t open = setup_.open_sessions.fetch_add(1, std::memory_order_relaxed);
+  if (max > 0 && open >= max && !replaces) {
     setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
     answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
     return session.finish();
   }
+  kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER, &session);
   session.state = SessionState::open;
   context_.users.attach(session);
   answer(session, response);  // first of all on this connection

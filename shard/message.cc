@@ -521,7 +521,9 @@ void Messages::push_to(Session& session, Bytes frame, PayloadRef& shared) {
   const uint32_t queued = session.queued_bytes();
   session.answer_bytes  = std::min(session.answer_bytes, queued);
   const uint32_t pushes = queued - session.answer_bytes;
-  if (pushes > 0 && pushes + frame.size() > context_.limits.push_queue_bytes) {
+  // What one turn brings at once is not the reader's fault: only one that is behind can be too slow.
+  if (session.is_behind() && pushes > 0 &&
+      pushes + frame.size() > context_.limits.push_queue_bytes) {
     context_.metrics.add(Counter::close_slow_reader);
     session.abort();  // it fetches what it missed after it comes back
     return;

@@ -14,7 +14,7 @@ namespace {
 
 using Lines = std::vector<std::string>;
 
-constexpr std::string_view kLeft = "\x1b[D", kRight = "\x1b[C", kUp = "\x1b[A", kDown = "\x1b[B";
+constexpr std::string_view kLeft = "\x1b[D", kUp = "\x1b[A", kDown = "\x1b[B";
 
 std::string typed(std::string_view bytes) {
   LineEditor editor;

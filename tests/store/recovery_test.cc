@@ -221,7 +221,7 @@ TEST(Recovery, EveryDiskErrorIsAnAnswer) {
         world.crash();
       }
       world.disk.fail(call, n, EIO);
-      auto opened = world.open(2);
+      [[maybe_unused]] const auto opened = world.open(2);
       world.drop();
       world.disk.kill();
       for (int i = 0; i < 30; ++i) (void)world.disk.list("log");
