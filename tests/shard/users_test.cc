@@ -20,6 +20,7 @@ class Nobody final : public Session {
   std::byte* reserve(uint32_t) override { return nullptr; }
   void push(const engine::PayloadRef&) override {}
   uint32_t queued_bytes() const override { return 0; }
+  bool is_behind() const override { return false; }
   void wake() override {}
   void wake_at(uint64_t) override {}
   void finish() override {}
