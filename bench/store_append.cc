@@ -77,9 +77,11 @@ class Bench final : public store::Sink {
     const auto own        = static_cast<double>(now_ns(CLOCK_THREAD_CPUTIME_ID) - thread);
     const auto count      = static_cast<double>(rows);
     std::printf(
-        "{\"variant\": \"store\", \"batch\": %u, \"record_bytes\": %zu, \"records_per_second\": %.0f, "
+        "{\"variant\": \"store\", \"batch\": %u, \"record_bytes\": %zu, \"records_per_second\": "
+        "%.0f, "
         "\"cpu_us_per_record\": "
-        "%.4f, \"loop_cpu_us_per_record\": %.4f, \"commit_p50_us\": %.1f, \"commit_p99_us\": %.1f, \"commits\": "
+        "%.4f, \"loop_cpu_us_per_record\": %.4f, \"commit_p50_us\": %.1f, \"commit_p99_us\": %.1f, "
+        "\"commits\": "
         "%llu}\n",
         batch, body_.size(), count * 1e9 / elapsed, used / count / 1e3, own / count / 1e3,
         commits_.quantile_us(0.5), commits_.quantile_us(0.99),

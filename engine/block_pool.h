@@ -20,7 +20,7 @@ class BlockPool {
   static constexpr std::array<uint32_t, 3> kBlockBytes = {512, 4 * 1024, 16 * 1024};
   static constexpr uint64_t kKeptBytesMax              = 2 * kMiB;
 
-  BlockPool() = default;
+  BlockPool()                            = default;
   BlockPool(const BlockPool&)            = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool() {

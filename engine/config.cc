@@ -20,7 +20,7 @@ extern char** environ;
 namespace ringtalk::engine {
 namespace {
 
-constexpr size_t kFileBytesMax   = kMiB;  // a configuration is a few KiB; a mistaken path may be huge
+constexpr size_t kFileBytesMax = kMiB;  // a configuration is a few KiB; a mistaken path may be huge
 constexpr std::string_view kPrefix = "RINGTALK_";
 
 struct Suffix {
@@ -151,11 +151,9 @@ Parsed from_text(const Setting& setting, std::string_view text) {
       if (text == "false" || text == "0") return {false, {}};
       return bad(expected(setting.kind));
     case SettingKind::number:
-      return parse_whole(text, value) ? check_integer(setting, value)
-                                      : bad(expected(setting.kind));
+      return parse_whole(text, value) ? check_integer(setting, value) : bad(expected(setting.kind));
     case SettingKind::bytes:
-      return parse_bytes(text, value) ? check_integer(setting, value)
-                                      : bad(expected(setting.kind));
+      return parse_bytes(text, value) ? check_integer(setting, value) : bad(expected(setting.kind));
     case SettingKind::text:
     case SettingKind::choice:
     case SettingKind::address: return check_text(setting, std::string(text));
@@ -245,7 +243,8 @@ std::string range_text(const Setting& setting) {
     case SettingKind::numbers:
       return fmt::format("Range {}…{}, default ", integer_text(setting, setting.range.min),
                          integer_text(setting, setting.range.max));
-    case SettingKind::choice: return fmt::format("One of {}, default ", fmt::join(setting.choices, ", "));
+    case SettingKind::choice:
+      return fmt::format("One of {}, default ", fmt::join(setting.choices, ", "));
     default: return "Default ";
   }
 }
@@ -312,7 +311,8 @@ class Loader {
     if (parsed.value.has_value())
       values_[i] = std::move(parsed.value);
     else
-      report_.errors.push_back(fmt::format("{}: {}: {}", origin, settings_[i].path(), parsed.problem));
+      report_.errors.push_back(
+          fmt::format("{}: {}: {}", origin, settings_[i].path(), parsed.problem));
   }
 
   void take_table(const toml::table& table, const std::string& section, const std::string& file) {
@@ -341,7 +341,7 @@ class Loader {
 std::string read_file(const std::string& path, std::string& text) {
   std::FILE* file = std::fopen(path.c_str(), "re");
   if (file == nullptr) return fmt::format("{}: {}", path, std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   std::string problem;
   if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) {
     problem = path + ": not a regular file";
@@ -381,7 +381,7 @@ bool parse_address(std::string_view text, Address& address, std::string& problem
   const size_t colon = text.rfind(':');
   problem            = "HOST:PORT is expected, e.g. 127.0.0.1:8000";
   if (colon == std::string_view::npos || colon == 0) return false;
-  int64_t port = -1;
+  int64_t port                  = -1;
   const std::string_view digits = text.substr(colon + 1);
   if (digits.empty() || digits.front() == '-' || !parse_whole(digits, port) || port > 65'535) {
     problem = "the port must be 0…65535 (0 picks a free one)";

@@ -52,9 +52,10 @@ struct Setting {
   std::string section;  // empty: top of the file
   std::string key;
   SettingKind kind;
-  Range range{INT64_MIN, INT64_MAX};  // of numbers; of the byte count of texts; of elements of lists
+  Range range{INT64_MIN,
+              INT64_MAX};  // of numbers; of the byte count of texts; of elements of lists
   std::vector<std::string> choices;
-  std::string doc;                    // lines without '#'
+  std::string doc;  // lines without '#'
   SettingValue initial;
   std::function<SettingValue()> get;
   std::function<void(const SettingValue&)> set;

@@ -23,19 +23,20 @@ class Disk {
 
   virtual ~Disk() = default;
 
-  virtual Result<int> open(std::string_view path, Open mode) = 0;  // mode bits 0600, O_NOFOLLOW, O_CLOEXEC
-  virtual void close(int fd)                                  = 0;
+  virtual Result<int> open(std::string_view path,
+                           Open mode) = 0;  // mode bits 0600, O_NOFOLLOW, O_CLOEXEC
+  virtual void close(int fd)          = 0;
   // Exactly bytes.size() bytes, or an error; a read past the end returns fewer.
   virtual Result<size_t> read(int fd, MutableBytes into, uint64_t offset) = 0;
   virtual Result<void> write(int fd, Bytes bytes, uint64_t offset)        = 0;
   // Writes zeros. They need not stay in memory: a file that is prepared ahead is not read soon.
   virtual Result<void> zero(int fd, uint64_t offset, uint64_t bytes);
-  virtual Result<void> allocate(int fd, uint64_t bytes)                   = 0;  // blocks reserved, ENOSPC now
-  virtual Result<void> truncate(int fd, uint64_t bytes)                   = 0;
-  virtual Result<uint64_t> size(int fd)                                   = 0;
-  virtual Result<void> sync(int fd)                                       = 0;  // data and metadata
-  virtual Result<void> sync_directory(std::string_view path)              = 0;
-  virtual Result<void> make_directory(std::string_view path)              = 0;  // ok when it exists
+  virtual Result<void> allocate(int fd, uint64_t bytes)      = 0;  // blocks reserved, ENOSPC now
+  virtual Result<void> truncate(int fd, uint64_t bytes)      = 0;
+  virtual Result<uint64_t> size(int fd)                      = 0;
+  virtual Result<void> sync(int fd)                          = 0;  // data and metadata
+  virtual Result<void> sync_directory(std::string_view path) = 0;
+  virtual Result<void> make_directory(std::string_view path) = 0;  // ok when it exists
   virtual Result<void> rename(std::string_view from, std::string_view to) = 0;
   virtual Result<void> remove(std::string_view path)                      = 0;
   virtual Result<std::vector<std::string>> list(std::string_view path)    = 0;  // names, sorted

@@ -272,10 +272,10 @@ class FakeRing final : public Ring {
   uint32_t lent_ = 0;
 
   std::deque<Operation> queued_;
-  std::deque<Operation> flying_;     // taken over, not ended
-  std::vector<Ready> ready_;         // results not delivered, oldest first
+  std::deque<Operation> flying_;          // taken over, not ended
+  std::vector<Ready> ready_;              // results not delivered, oldest first
   std::multiset<const Completion*> out_;  // operations that have not come home
-  std::vector<uint32_t> slots_out_;  // how many of them per slot
+  std::vector<uint32_t> slots_out_;       // how many of them per slot
   std::array<bool, kFakeOps> held_{};
   std::array<uint64_t, kFakeOps> counts_{};
   uint64_t turns_ = 0;

@@ -65,9 +65,8 @@ uint64_t Histogram::quantile(double q) const noexcept {
 }
 
 uint64_t Histogram::count_below_power(uint32_t exponent) const noexcept {
-  const uint32_t end =
-      exponent >= kValueBits ? kBuckets : bucket_of(uint64_t{1} << exponent);
-  uint64_t count = 0;
+  const uint32_t end = exponent >= kValueBits ? kBuckets : bucket_of(uint64_t{1} << exponent);
+  uint64_t count     = 0;
   for (uint32_t i = 0; i < end; ++i) count += buckets_[i].load(std::memory_order_relaxed);
   return count;
 }

@@ -37,16 +37,14 @@ class KillpointSite {
 
   const char* name_;
   KillpointSite* next_;
-  uint64_t armed_at_ = 0;               // passage to die at; 0: never
-  std::atomic<uint64_t> passages_{0};   // relaxed: one thread gets the n-th value, whoever it is
+  uint64_t armed_at_ = 0;              // passage to die at; 0: never
+  std::atomic<uint64_t> passages_{0};  // relaxed: one thread gets the n-th value, whoever it is
 };
 
 template <size_t kBytes>
 struct KillpointName {
   char text[kBytes];
-  consteval KillpointName(const char (&literal)[kBytes]) {
-    std::copy_n(literal, kBytes, text);
-  }
+  consteval KillpointName(const char (&literal)[kBytes]) { std::copy_n(literal, kBytes, text); }
 };
 
 template <KillpointName kName>

@@ -32,9 +32,9 @@ uint16_t bound_port(int fd) {
 Result<Listening> open_listener(const Address& address, int send_buffer_bytes,
                                 int receive_buffer_bytes, bool shared) {
   addrinfo hints{};
-  hints.ai_flags    = AI_PASSIVE | AI_NUMERICSERV;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found   = nullptr;
+  hints.ai_flags         = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_socktype      = SOCK_STREAM;
+  addrinfo* found        = nullptr;
   const std::string port = std::to_string(address.port);
   if (getaddrinfo(address.host.empty() ? nullptr : address.host.c_str(), port.c_str(), &hints,
                   &found) != 0)
@@ -46,7 +46,8 @@ Result<Listening> open_listener(const Address& address, int send_buffer_bytes,
   const int on = 1;
   setsockopt(socket.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (shared) setsockopt(socket.fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  setsockopt(socket.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // inherited; we coalesce ourselves
+  setsockopt(socket.fd, IPPROTO_TCP, TCP_NODELAY, &on,
+             sizeof on);  // inherited; we coalesce ourselves
   const auto limit = [&](int option, int bytes) {
     if (bytes > 0) setsockopt(socket.fd, SOL_SOCKET, option, &bytes, sizeof bytes);
   };

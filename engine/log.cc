@@ -23,7 +23,7 @@ namespace {
 constexpr uint32_t kQueueLines     = 1024;
 constexpr uint32_t kCauses         = 256;  // distinct event names with a limit of their own
 constexpr uint64_t kLinesPerSecond = 10;   // per cause
-constexpr size_t kWriteBytes       = 4096; // PIPE_BUF: a ready pipe takes this much without blocking
+constexpr size_t kWriteBytes = 4096;  // PIPE_BUF: a ready pipe takes this much without blocking
 
 static_assert(kWriteBytes >= 2 * kLogLineBytes);
 
@@ -102,8 +102,7 @@ class CauseLimit {
         return false;
       }
       const uint64_t next = same ? current + 1 : (second << 16 | 1);
-      if (cause.window.compare_exchange_weak(current, next, std::memory_order_relaxed))
-        return true;
+      if (cause.window.compare_exchange_weak(current, next, std::memory_order_relaxed)) return true;
     }
   }
 
@@ -256,7 +255,8 @@ class Log {
   // Not counted: a lost report of losses would have to be reported.
   void tell(std::string_view event, Fields fields) {
     char line[kLogLineBytes];
-    write_bytes({line, format_line(line, format_, Level::warn, clock_.wall_ns(), event, fields)}, 0);
+    write_bytes({line, format_line(line, format_, Level::warn, clock_.wall_ns(), event, fields)},
+                0);
   }
 
   // Waits for the reader as long as it takes (callers meanwhile fill the queue and then drop), unless
@@ -276,7 +276,8 @@ class Log {
   const int fd_;
   const Format format_;
   Clock& clock_;
-  [[maybe_unused]] Log* const previous_;  // keeps a stopped log reachable: a late caller may still be inside it
+  [[maybe_unused]] Log* const
+      previous_;  // keeps a stopped log reachable: a late caller may still be inside it
   LineQueue queue_;
   CauseLimit limit_;
   std::atomic<bool> stopping_{false};

@@ -7,15 +7,23 @@
 namespace ringtalk::engine {
 namespace {
 
-#define RT_COUNTER(id, name, label, unit, help)                                             \
-  MetricRow{MetricKind::counter, static_cast<uint16_t>(Counter::id), name, label,           \
-            MetricUnit::unit,    help},
-#define RT_GAUGE(id, name, label, unit, help)                                               \
-  MetricRow{MetricKind::gauge, static_cast<uint16_t>(Gauge::id), name, label,               \
-            MetricUnit::unit,  help},
-#define RT_HISTOGRAM(id, name, label, unit, help)                                           \
-  MetricRow{MetricKind::histogram, static_cast<uint16_t>(Timing::id), name, label,          \
-            MetricUnit::unit,      help},
+#define RT_COUNTER(id, name, label, unit, help) \
+  MetricRow{MetricKind::counter,                \
+            static_cast<uint16_t>(Counter::id), \
+            name,                               \
+            label,                              \
+            MetricUnit::unit,                   \
+            help},
+#define RT_GAUGE(id, name, label, unit, help) \
+  MetricRow{                                  \
+      MetricKind::gauge, static_cast<uint16_t>(Gauge::id), name, label, MetricUnit::unit, help},
+#define RT_HISTOGRAM(id, name, label, unit, help) \
+  MetricRow{MetricKind::histogram,                \
+            static_cast<uint16_t>(Timing::id),    \
+            name,                                 \
+            label,                                \
+            MetricUnit::unit,                     \
+            help},
 constexpr MetricRow kRows[] = {
 #include "engine/metrics_table.h"
 };
@@ -51,8 +59,10 @@ consteval bool families_are_whole() {
   return true;
 }
 
-static_assert(names_are_valid(), "metrics_table.h: characters, _total for counters, unit in the name");
-static_assert(families_are_whole(), "metrics_table.h: rows of one name adjacent, first has the help");
+static_assert(names_are_valid(),
+              "metrics_table.h: characters, _total for counters, unit in the name");
+static_assert(families_are_whole(),
+              "metrics_table.h: rows of one name adjacent, first has the help");
 
 constexpr std::string_view kKindNames[] = {"counter", "gauge", "histogram"};
 

@@ -10,10 +10,13 @@
 
 // Connections
 RT_COUNTER(accepts, "accepts_total", "", none, "Connections accepted")
-RT_COUNTER(accept_emfile, "accept_refusals_total", "cause=\"emfile\"", none, "Accepts refused by the kernel, by errno: EMFILE is RLIMIT_NOFILE, ENFILE a full descriptor table")
+RT_COUNTER(accept_emfile, "accept_refusals_total", "cause=\"emfile\"", none,
+           "Accepts refused by the kernel, by errno: EMFILE is RLIMIT_NOFILE, ENFILE a full "
+           "descriptor table")
 RT_COUNTER(accept_enfile, "accept_refusals_total", "cause=\"enfile\"", none, "")
 RT_COUNTER(accept_other, "accept_refusals_total", "cause=\"other\"", none, "")
-RT_COUNTER(accept_pauses, "accept_pauses_total", "", none, "Times accepting paused because fewer than 5 % of the slots were free")
+RT_COUNTER(accept_pauses, "accept_pauses_total", "", none,
+           "Times accepting paused because fewer than 5 % of the slots were free")
 RT_COUNTER(close_peer, "closes_total", "cause=\"peer\"", none, "Connections closed, by cause")
 RT_COUNTER(close_malformed, "closes_total", "cause=\"malformed\"", none, "")
 RT_COUNTER(close_login_deadline, "closes_total", "cause=\"login_deadline\"", none, "")
@@ -28,27 +31,34 @@ RT_COUNTER(close_drain, "closes_total", "cause=\"drain\"", none, "")
 RT_GAUGE(connections, "connections", "", none, "Open connections")
 RT_GAUGE(connection_slots, "connection_slots", "", none, "Connections that fit")
 RT_COUNTER(handovers, "handovers_total", "", none, "Connections handed to their user's home shard")
-RT_COUNTER(handovers_refused, "handovers_refused_total", "", none, "Hand-overs that found the target full")
+RT_COUNTER(handovers_refused, "handovers_refused_total", "", none,
+           "Hand-overs that found the target full")
 
 // Bytes and frames
 RT_COUNTER(frames_in, "frames_in_total", "", none, "Frames taken from connections")
 RT_COUNTER(frames_out, "frames_out_total", "", none, "Frames queued to connections")
 RT_COUNTER(bytes_in, "bytes_in_total", "", bytes, "Bytes received")
 RT_COUNTER(bytes_out, "bytes_out_total", "", bytes, "Bytes sent")
-RT_COUNTER(sends, "sends_total", "", none, "Send operations completed; frames_out / sends is the coalescing")
-RT_COUNTER(sends_short, "sends_short_total", "", none, "Sends that took only part of what was offered")
-RT_COUNTER(recv_rearmed_enobufs, "recv_rearmed_total", "cause=\"enobufs\"", none, "Multishot receives that ended and were armed again, by cause")
+RT_COUNTER(sends, "sends_total", "", none,
+           "Send operations completed; frames_out / sends is the coalescing")
+RT_COUNTER(sends_short, "sends_short_total", "", none,
+           "Sends that took only part of what was offered")
+RT_COUNTER(recv_rearmed_enobufs, "recv_rearmed_total", "cause=\"enobufs\"", none,
+           "Multishot receives that ended and were armed again, by cause")
 RT_COUNTER(recv_rearmed_other, "recv_rearmed_total", "cause=\"other\"", none, "")
-RT_GAUGE(recv_buffers_lent, "recv_buffers_lent", "", none, "Receive buffers in our hands; they go back within the turn")
+RT_GAUGE(recv_buffers_lent, "recv_buffers_lent", "", none,
+         "Receive buffers in our hands; they go back within the turn")
 
 // The loop
 RT_COUNTER(loop_turns, "loop_turns_total", "", none, "Turns of the loop")
 RT_COUNTER(loop_busy, "loop_busy_seconds_total", "", seconds, "Time not spent waiting")
 RT_COUNTER(loop_sleeps, "loop_sleeps_total", "", none, "Turns that waited")
 RT_COUNTER(loop_long_turns, "loop_long_turns_total", "", none, "Turns longer than 2 ms")
-RT_COUNTER(cq_overflow, "cq_overflow_total", "", none, "Times the kernel had to hold completions back")
+RT_COUNTER(cq_overflow, "cq_overflow_total", "", none,
+           "Times the kernel had to hold completions back")
 RT_GAUGE(timers_armed, "timers_armed", "", none, "Timers armed")
-RT_HISTOGRAM(turn_time, "loop_turn_seconds", "", seconds, "Length of a turn of the loop, without waiting")
+RT_HISTOGRAM(turn_time, "loop_turn_seconds", "", seconds,
+             "Length of a turn of the loop, without waiting")
 
 // Between shards
 RT_COUNTER(lane_events, "lane_events_total", "", none, "Events sent to other shards")
@@ -57,32 +67,44 @@ RT_COUNTER(doorbells, "doorbells_total", "", none, "Sleeping shards woken")
 
 // The log lines of this process (see engine/log.h)
 RT_COUNTER(log_lines, "log_lines_total", "", none, "Log lines written")
-RT_COUNTER(log_suppressed, "log_suppressed_total", "", none, "Log lines withheld by the limit per cause")
-RT_COUNTER(log_dropped, "log_dropped_total", "", none, "Log lines lost because the writer could not keep up")
+RT_COUNTER(log_suppressed, "log_suppressed_total", "", none,
+           "Log lines withheld by the limit per cause")
+RT_COUNTER(log_dropped, "log_dropped_total", "", none,
+           "Log lines lost because the writer could not keep up")
 
 // Logins
-RT_COUNTER(logins_accepted, "logins_total", "outcome=\"accepted\"", none, "Login requests decided, by outcome")
+RT_COUNTER(logins_accepted, "logins_total", "outcome=\"accepted\"", none,
+           "Login requests decided, by outcome")
 RT_COUNTER(logins_refused, "logins_total", "outcome=\"refused\"", none, "")
 RT_COUNTER(logins_too_many, "logins_total", "outcome=\"too_many\"", none, "")
 RT_COUNTER(logins_busy, "logins_total", "outcome=\"busy\"", none, "")
 RT_COUNTER(logins_failed, "logins_total", "outcome=\"storage\"", none, "")
-RT_COUNTER(kicks, "kicks_total", "", none, "Sessions kicked by another login or by the user's phone")
+RT_COUNTER(kicks, "kicks_total", "", none,
+           "Sessions kicked by another login or by the user's phone")
 RT_GAUGE(sessions_open, "users_online", "", none, "Users with a session at home on this shard")
 
 // Frames that were not executed
-RT_COUNTER(frames_unknown, "frames_ignored_total", "cause=\"unknown\"", none, "Frames ignored or closed for, by cause")
+RT_COUNTER(frames_unknown, "frames_ignored_total", "cause=\"unknown\"", none,
+           "Frames ignored or closed for, by cause")
 RT_COUNTER(frames_unparsable, "frames_ignored_total", "cause=\"unparsable\"", none, "")
 RT_COUNTER(frames_before_login, "frames_ignored_total", "cause=\"before_login\"", none, "")
 RT_COUNTER(frames_internal, "frames_ignored_total", "cause=\"internal\"", none, "")
 
 // Messages
-RT_COUNTER(sends_acknowledged, "sends_acknowledged_total", "", none, "Messages made durable and acknowledged")
-RT_COUNTER(sends_repeated, "sends_repeated_total", "", none, "Sends answered with the id of an earlier equal one")
-RT_COUNTER(sends_paced, "sends_paced_total", "", none, "Times a connection was paused because its user sent too fast")
-RT_COUNTER(sends_refused_rule, "sends_refused_total", "cause=\"rule\"", none, "Sends refused, by cause")
+RT_COUNTER(sends_acknowledged, "sends_acknowledged_total", "", none,
+           "Messages made durable and acknowledged")
+RT_COUNTER(sends_repeated, "sends_repeated_total", "", none,
+           "Sends answered with the id of an earlier equal one")
+RT_COUNTER(sends_paced, "sends_paced_total", "", none,
+           "Times a connection was paused because its user sent too fast")
+RT_COUNTER(sends_refused_rule, "sends_refused_total", "cause=\"rule\"", none,
+           "Sends refused, by cause")
 RT_COUNTER(sends_refused_store, "sends_refused_total", "cause=\"store\"", none, "")
-RT_COUNTER(deliveries, "deliveries_total", "", none, "Messages queued to sessions of receivers and of the author's other devices")
+RT_COUNTER(deliveries, "deliveries_total", "", none,
+           "Messages queued to sessions of receivers and of the author's other devices")
 RT_COUNTER(delivery_acks, "delivery_acks_total", "", none, "Deliveries confirmed by their receiver")
 RT_COUNTER(delivery_missed, "delivery_missed_total", "", none, "Deliveries not confirmed in time")
-RT_GAUGE(repeat_window_bytes, "repeat_window_bytes", "", bytes, "Memory that remembers sends for repeat protection; its cap")
-RT_GAUGE(repeat_evicted_early, "repeat_evicted_early", "", none, "Sends forgotten before their time because that memory was full")
+RT_GAUGE(repeat_window_bytes, "repeat_window_bytes", "", bytes,
+         "Memory that remembers sends for repeat protection; its cap")
+RT_GAUGE(repeat_evicted_early, "repeat_evicted_early", "", none,
+         "Sends forgotten before their time because that memory was full")

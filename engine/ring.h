@@ -48,7 +48,7 @@ class Ring {
   // The same, armed until it ends.
   virtual void recv_multishot(Slot slot, Completion& done) = 0;
   // result: bytes sent, which may be fewer than given.
-  virtual void send(Slot slot, Bytes bytes, Completion& done)                    = 0;
+  virtual void send(Slot slot, Bytes bytes, Completion& done)                   = 0;
   virtual void sendv(Slot slot, std::span<const iovec> parts, Completion& done) = 0;
   // Half-close (SHUT_WR): what was sent before still arrives.
   virtual void shutdown(Slot slot, Completion& done) = 0;
@@ -64,9 +64,9 @@ class Ring {
 
   // --- provided buffers ------------------------------------------------------------------------
   // Lends out buffer_count() buffers of buffer_bytes() each; who got one gives it back.
-  virtual MutableBytes buffer(uint16_t id)  = 0;
-  virtual void give_back(uint16_t id)       = 0;
-  virtual uint32_t buffers_lent() const     = 0;
+  virtual MutableBytes buffer(uint16_t id) = 0;
+  virtual void give_back(uint16_t id)      = 0;
+  virtual uint32_t buffers_lent() const    = 0;
 
   // --- files (ordinary descriptors) --------------------------------------------------------------
   virtual void read(int fd, MutableBytes into, uint64_t offset, Completion& done) = 0;

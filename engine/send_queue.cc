@@ -33,11 +33,11 @@ SendQueue::Chunk* SendQueue::append_block(uint32_t bytes_wanted, BlockPool& pool
 // Nothing in flight and a single block that became too small: one larger block keeps one iovec.
 void SendQueue::grow_only_block(uint32_t bytes_wanted, BlockPool& pool) {
   Chunk* old = head_;
-  head_ = tail_     = nullptr;
+  head_ = tail_       = nullptr;
   const uint32_t used = old->end - old->begin;
   Chunk* chunk        = append_block(used + bytes_wanted, pool);
   std::memcpy(chunk->data(), old->from(), used);
-  chunk->end = used;
+  chunk->end         = used;
   const uint8_t size = old->size;
   old->~Chunk();
   pool.give(old, size);
@@ -71,9 +71,9 @@ void SendQueue::push(Bytes bytes, BlockPool& pool) {
 void SendQueue::push(const PayloadRef& payload, BlockPool& pool) {
   const Bytes bytes = payload.bytes();
   if (bytes.size() <= kCopyBytesMax) return push(bytes, pool);
-  auto* chunk    = new (pool.take(0)) Chunk;
-  chunk->end     = static_cast<uint32_t>(bytes.size());
-  chunk->payload = payload;
+  auto* chunk                   = new (pool.take(0)) Chunk;
+  chunk->end                    = static_cast<uint32_t>(bytes.size());
+  chunk->payload                = payload;
   (tail_ ? tail_->next : head_) = chunk;
   tail_                         = chunk;
   bytes_ += chunk->end;

@@ -72,7 +72,7 @@ class Stream {
   virtual void on_eof() { finish(); }      // the peer will send nothing more
   virtual void on_drained() {}             // a send completed; the queue may be empty now
   virtual void on_passed(int32_t /*slot there or -errno*/) {}
-  virtual void on_closed() = 0;            // last call; may delete this
+  virtual void on_closed() = 0;  // last call; may delete this
 
  private:
   enum class Phase : uint8_t { none, shutdown, pass, close };  // what misc_ is in flight for
@@ -90,17 +90,17 @@ class Stream {
   Op<Stream, &Stream::on_send> send_{*this};
   Op<Stream, &Stream::on_misc> misc_{*this};
   SendQueue queue_;
-  uint64_t progress_ns_ = 0;
+  uint64_t progress_ns_  = 0;
   uint32_t behind_bytes_ = 0;  // queued when flush() last ran, and not sent since
   Slot slot_;
-  State state_        = State::open;
-  Phase phase_        = Phase::none;
-  bool want_receive_  = false;
-  bool multishot_     = false;
-  bool receiving_     = false;  // recv_ is in flight
-  bool eof_           = false;  // the peer's half is closed
-  bool dirty_         = false;
-  bool cancelled_     = false;  // closing: cancels were sent
+  State state_       = State::open;
+  Phase phase_       = Phase::none;
+  bool want_receive_ = false;
+  bool multishot_    = false;
+  bool receiving_    = false;  // recv_ is in flight
+  bool eof_          = false;  // the peer's half is closed
+  bool dirty_        = false;
+  bool cancelled_    = false;  // closing: cancels were sent
 };
 
 }  // namespace ringtalk::engine

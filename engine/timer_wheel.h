@@ -42,9 +42,9 @@ class Timer {
  private:
   friend class TimerWheel;
   Fire fire_;
-  Timer* next_    = nullptr;
-  Timer** link_   = nullptr;  // what points at this timer; null: not armed
-  uint64_t tick_  = 0;        // deadline
+  Timer* next_   = nullptr;
+  Timer** link_  = nullptr;  // what points at this timer; null: not armed
+  uint64_t tick_ = 0;        // deadline
 };
 static_assert(sizeof(Timer) == 32, "part of every session");
 
@@ -78,8 +78,8 @@ class TimerWheel {
   };
   static constexpr uint32_t kLevels = 4;
   static constexpr uint32_t kSlots  = 64 + 1024 + 1024 + 64;
-  static constexpr std::array<Level, kLevels> kLevel{
-      Level{0, 64, 0}, Level{6, 1024, 64}, Level{16, 1024, 1088}, Level{26, 64, 2112}};
+  static constexpr std::array<Level, kLevels> kLevel{Level{0, 64, 0}, Level{6, 1024, 64},
+                                                     Level{16, 1024, 1088}, Level{26, 64, 2112}};
 
   uint64_t tick_of(uint64_t deadline_ns) const;
   void place(Timer& timer);

@@ -16,10 +16,10 @@ namespace ringtalk::engine {
 namespace {
 
 // Newer than liburing 2.3's header.
-constexpr uint64_t kMsgSendFd            = 1;        // IORING_MSG_SEND_FD
-constexpr uint32_t kMsgRingCqeSkip       = 1u << 0;  // IORING_MSG_RING_CQE_SKIP
-constexpr unsigned kRegisterSendMsgRing  = 31;       // IORING_REGISTER_SEND_MSG_RING, 6.13
-constexpr uint64_t kBellData             = 0;        // user_data of a bell: nobody's completion
+constexpr uint64_t kMsgSendFd           = 1;        // IORING_MSG_SEND_FD
+constexpr uint32_t kMsgRingCqeSkip      = 1u << 0;  // IORING_MSG_RING_CQE_SKIP
+constexpr unsigned kRegisterSendMsgRing = 31;       // IORING_REGISTER_SEND_MSG_RING, 6.13
+constexpr uint64_t kBellData            = 0;        // user_data of a bell: nobody's completion
 
 uint64_t data_of(Completion& done) { return reinterpret_cast<uint64_t>(&done); }
 
@@ -43,8 +43,8 @@ Result<std::unique_ptr<UringRing>> UringRing::make(const RingConfig& config) {
 
 Result<void> UringRing::open() {
   io_uring_params params{};
-  params.flags      = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                      IORING_SETUP_SUBMIT_ALL;
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_SUBMIT_ALL;
   params.cq_entries = config_.cq_entries;
   if (const int rc = io_uring_queue_init_params(config_.sq_entries, &ring_, &params); rc < 0)
     return rc == -EINVAL ? Result<void>(fail(Errc::unsupported)) : Result<void>(fail_os(-rc));
@@ -53,7 +53,8 @@ Result<void> UringRing::open() {
     return fail_os(-rc);
   addresses_.resize(config_.slots);
   ran_.reserve(config_.cq_entries);
-  io_uring_register_ring_fd(&ring_);  // saves a descriptor look-up per enter; failure costs only that
+  io_uring_register_ring_fd(
+      &ring_);  // saves a descriptor look-up per enter; failure costs only that
   return open_buffers();
 }
 
@@ -61,8 +62,10 @@ Result<void> UringRing::open_buffers() {
   RT_ASSERT(std::has_single_bit(config_.buffers));
   const size_t ring_bytes = config_.buffers * sizeof(io_uring_buf);
   const size_t data_bytes = size_t{config_.buffers} * config_.buffer_bytes;
-  void* ring = mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  void* data = mmap(nullptr, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* ring =
+      mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* data =
+      mmap(nullptr, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (ring == MAP_FAILED || data == MAP_FAILED) return fail_os(ENOMEM);
   buffer_ring_ = static_cast<io_uring_buf_ring*>(ring);
   buffers_     = static_cast<std::byte*>(data);
@@ -132,7 +135,8 @@ void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noex
   AcceptSet& set = *op.set;
   op.armed       = false;
   --set.armed;
-  const bool passing = result == -ECONNABORTED || result == -EINTR;  // that client's trouble, not ours
+  const bool passing =
+      result == -ECONNABORTED || result == -EINTR;  // that client's trouble, not ours
   if (result >= 0) set.ring->addresses_[result] = address_of(op.address);
   if (result < 0 && !passing && !set.ending) {
     // A full table closes whom it accepts: the others of the set must not each do that once more.
@@ -167,9 +171,9 @@ void UringRing::send(Slot slot, Bytes bytes, Completion& done) {
 }
 
 void UringRing::sendv(Slot slot, std::span<const iovec> parts, Completion& done) {
-  msghdr& header    = headers_.emplace_back();
-  header.msg_iov    = const_cast<iovec*>(parts.data());
-  header.msg_iovlen = parts.size();
+  msghdr& header      = headers_.emplace_back();
+  header.msg_iov      = const_cast<iovec*>(parts.data());
+  header.msg_iovlen   = parts.size();
   io_uring_sqe* entry = sqe(done);
   io_uring_prep_sendmsg(entry, static_cast<int>(slot), &header, MSG_NOSIGNAL);
   entry->flags |= IOSQE_FIXED_FILE;
@@ -311,7 +315,7 @@ void UringBell::attach(UringRing& ring) {
 
 void UringBell::wake() {
   if (eventfd_ >= 0) {
-    const uint64_t one = 1;
+    const uint64_t one                     = 1;
     [[maybe_unused]] const ssize_t written = write(eventfd_, &one, sizeof one);
     return;
   }

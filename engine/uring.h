@@ -102,7 +102,7 @@ class UringRing final : public Ring {
 
   const RingConfig config_;
   io_uring ring_{};
-  bool open_ = false;
+  bool open_                      = false;
   io_uring_buf_ring* buffer_ring_ = nullptr;
   std::byte* buffers_             = nullptr;
   uint32_t lent_                  = 0;

@@ -27,10 +27,10 @@ namespace ringtalk::engine {
 
 class Job {
  public:
-  virtual ~Job()                      = default;
-  virtual void run()                  = 0;  // worker thread; may block
-  virtual void failed(Error) {}             // worker thread: the batch did not commit
-  virtual void done()                 = 0;  // shard thread
+  virtual ~Job()     = default;
+  virtual void run() = 0;        // worker thread; may block
+  virtual void failed(Error) {}  // worker thread: the batch did not commit
+  virtual void done() = 0;       // shard thread
 };
 
 class Worker {

@@ -15,11 +15,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kJsonDepthMax      = 16;
-constexpr size_t kNameMax        = 32;   // characters, as the column
-constexpr size_t kPasswordMax    = 1024;  // bytes of plain text
-constexpr uint32_t kListDefault  = 100;
-constexpr uint32_t kListMax      = 1000;
+constexpr int kJsonDepthMax     = 16;
+constexpr size_t kNameMax       = 32;    // characters, as the column
+constexpr size_t kPasswordMax   = 1024;  // bytes of plain text
+constexpr uint32_t kListDefault = 100;
+constexpr uint32_t kListMax     = 1000;
 
 // The parser recurses into nothing, but what it builds is walked: refuse depth before building.
 bool shallow(std::string_view text) {
@@ -72,9 +72,11 @@ std::string read_user(const json& entry, store::NewUser& user) {
   if (!text("name", user.name) || !is_label(user.name, 1) || user.name.find(' ') != user.name.npos)
     return "name: 1 to 32 printable characters without blanks";
   user.nick = user.name;
-  if (!text("nick", user.nick) || !is_label(user.nick, 0)) return "nick: at most 32 printable characters";
+  if (!text("nick", user.nick) || !is_label(user.nick, 0))
+    return "nick: at most 32 printable characters";
   if (const auto at = entry.find("department"); at != entry.end()) {
-    if (!at->is_number_unsigned() || at->get<uint64_t>() > UINT32_MAX) return "department: a number";
+    if (!at->is_number_unsigned() || at->get<uint64_t>() > UINT32_MAX)
+      return "department: a number";
     user.department = at->get<uint32_t>();
   }
   return {};
@@ -90,8 +92,8 @@ bool number_of(std::string_view query, std::string_view key, uint32_t& value) {
     const std::string_view part = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(query.size(), part.size() + 1));
     if (!part.starts_with(key) || part.size() <= key.size() || part[key.size()] != '=') continue;
-    const char* from = part.data() + key.size() + 1;
-    const char* to   = part.data() + part.size();
+    const char* from        = part.data() + key.size() + 1;
+    const char* to          = part.data() + part.size();
     const auto [end, error] = std::from_chars(from, to, value);
     if (error != std::errc{} || end != to) return false;
   }
@@ -136,20 +138,20 @@ void AdminApi::add_user(uint64_t connection, const HttpRequest& request) {
   store::NewUser user;
   if (const std::string wrong = read_user(body, user); !wrong.empty())
     return fail(connection, 400, wrong);
-  const bool token   = flag(body, "token");
-  const auto at      = body.find("password");
+  const bool token = flag(body, "token");
+  const auto at    = body.find("password");
   if (at == body.end()) return store_users(connection, {std::move(user)}, token, /*bulk=*/false);
   if (!at->is_string()) return fail(connection, 400, "password: a text");
   const auto& plain = at->get_ref<const std::string&>();
   if (plain.empty() || plain.size() > kPasswordMax)
     return fail(connection, 400, "password: 1 to 1024 bytes");
-  const auto asked = setup_.passwords.hash(
-      setup_.shard.context().self, shard::md5hex_of(plain),
-      [this, connection, user, token](Result<std::string> hashed) mutable {
-        if (!hashed) return fail(connection, hashed.error());
-        user.password = std::move(*hashed);
-        store_users(connection, {std::move(user)}, token, /*bulk=*/false);
-      });
+  const auto asked =
+      setup_.passwords.hash(setup_.shard.context().self, shard::md5hex_of(plain),
+                            [this, connection, user, token](Result<std::string> hashed) mutable {
+                              if (!hashed) return fail(connection, hashed.error());
+                              user.password = std::move(*hashed);
+                              store_users(connection, {std::move(user)}, token, /*bulk=*/false);
+                            });
   if (!asked) fail(connection, asked.error());
 }
 
@@ -195,7 +197,8 @@ void AdminApi::on_stored(uint64_t connection, const std::vector<store::User>& us
     states.push_back({user.id, user.status});
   }
   const uint32_t ticket = next_ticket_++;
-  announced_[ticket]    = {connection, bulk ? json{{"users", std::move(list)}}.dump() : list[0].dump()};
+  announced_[ticket]    = {connection,
+                        bulk ? json{{"users", std::move(list)}}.dump() : list[0].dump()};
   setup_.shard.announce_users(states, ticket);
 }
 

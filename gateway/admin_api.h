@@ -45,7 +45,8 @@ class AdminApi {
   void add_users(uint64_t connection, const HttpRequest& request);
   void list_users(uint64_t connection, const HttpRequest& request);
   void store_users(uint64_t connection, std::vector<store::NewUser> users, bool tokens, bool bulk);
-  void on_stored(uint64_t connection, const std::vector<store::User>& users, bool tokens, bool bulk);
+  void on_stored(uint64_t connection, const std::vector<store::User>& users, bool tokens,
+                 bool bulk);
   void respond(uint64_t connection, unsigned status, std::string body);
   void fail(uint64_t connection, unsigned status, std::string_view what);
   void fail(uint64_t connection, Error error);

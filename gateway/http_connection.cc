@@ -23,12 +23,14 @@ constexpr uint64_t kAnswerSeconds   = 30;
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpGateway& gateway, engine::Slot slot, uint32_t address, uint64_t id)
+HttpConnection::HttpConnection(HttpGateway& gateway, engine::Slot slot, uint32_t address,
+                               uint64_t id)
     : Stream(gateway.loop(), slot),
       gateway_(gateway),
       id_(id),
       address_(address),
-      alarm_([](engine::Timer& t) noexcept { static_cast<Alarm&>(t).connection.on_alarm(); }, *this) {}
+      alarm_([](engine::Timer& t) noexcept { static_cast<Alarm&>(t).connection.on_alarm(); },
+             *this) {}
 
 HttpConnection::~HttpConnection() { loop().timers().cancel(alarm_); }
 
@@ -111,7 +113,7 @@ void HttpConnection::run_request() {
   const size_t question = target.find('?');
   const auto field      = request[http::field::authorization];
   std::string_view bearer(field.data(), field.size());
-  bearer = bearer.starts_with("Bearer ") ? bearer.substr(7) : std::string_view{};
+  bearer            = bearer.starts_with("Bearer ") ? bearer.substr(7) : std::string_view{};
   const auto method = request.method_string();
   gateway_.handle(*this, {.method = {method.data(), method.size()},
                           .path   = target.substr(0, question),
@@ -122,7 +124,7 @@ void HttpConnection::run_request() {
 }
 
 void HttpConnection::respond(const HttpResponse& response) {
-  const bool close = !keep_alive_ || leaving_ || saw_eof();
+  const bool close  = !keep_alive_ || leaving_ || saw_eof();
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   push(as_bytes(fmt::format(
       "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",

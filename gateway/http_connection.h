@@ -71,11 +71,11 @@ class HttpConnection final : public engine::Stream {
   const uint32_t address_;
   std::optional<Parser> parser_;
   std::string input_;        // received and not yet taken by the parser
-  bool head_seen_   = false;  // of the request in hand
-  bool answering_   = false;
-  bool keep_alive_  = false;
-  bool head_only_   = false;
-  bool leaving_     = false;
+  bool head_seen_  = false;  // of the request in hand
+  bool answering_  = false;
+  bool keep_alive_ = false;
+  bool head_only_  = false;
+  bool leaving_    = false;
   Alarm alarm_;
 };
 

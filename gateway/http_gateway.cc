@@ -27,7 +27,8 @@ void HttpGateway::closed(HttpConnection& connection) {
 }
 
 uint64_t HttpGateway::body_bytes_max(std::string_view path, uint64_t otherwise) const {
-  return path.starts_with("/api/v1/") && path.ends_with(":bulk") ? AdminApi::kBulkBytesMax : otherwise;
+  return path.starts_with("/api/v1/") && path.ends_with(":bulk") ? AdminApi::kBulkBytesMax
+                                                                 : otherwise;
 }
 
 bool HttpGateway::authorised(const HttpRequest& request) const {
@@ -48,8 +49,7 @@ void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request)
     if (!request.from_loopback && !authorised(request))
       return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});
     if (!reads) return connection.respond({405, "{\"error\":\"method not allowed\"}\n"});
-    return connection.respond(
-        {200, metrics_text(), "text/plain; version=0.0.4"});
+    return connection.respond({200, metrics_text(), "text/plain; version=0.0.4"});
   }
   if (request.path.starts_with("/api/v1/")) {
     if (!authorised(request)) return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});

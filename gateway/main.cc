@@ -5,7 +5,8 @@
 #include "gateway/server.h"
 
 int main(int argc, char** argv) {
-  const auto invocation = ringtalk::gateway::read_command_line(argc, argv, ringtalk::engine::read_environment());
+  const auto invocation =
+      ringtalk::gateway::read_command_line(argc, argv, ringtalk::engine::read_environment());
   std::fputs(invocation.output.c_str(), stdout);
   std::fputs(invocation.error.c_str(), stderr);
   if (!invocation.run) return invocation.exit_code;

@@ -14,7 +14,8 @@
 namespace ringtalk::gateway {
 namespace {
 
-constexpr uint64_t kIdleConnectionBytes = 512;  // connection, its slots in tables; measured by the bench
+constexpr uint64_t kIdleConnectionBytes =
+    512;  // connection, its slots in tables; measured by the bench
 
 uint32_t descriptors_max() {
   rlimit limit{};
@@ -29,7 +30,8 @@ uint32_t descriptors_max() {
 
 Plan make_plan(const Settings& settings) {
   Plan plan;
-  plan.shards = settings.shards ? settings.shards : std::max(1u, std::thread::hardware_concurrency());
+  plan.shards =
+      settings.shards ? settings.shards : std::max(1u, std::thread::hardware_concurrency());
 
   // Hash skew: with an exact share the fullest shard would refuse while others have room.
   const uint32_t descriptors = descriptors_max();

@@ -11,9 +11,9 @@ namespace ringtalk::gateway {
 
 struct Plan {
   uint32_t shards = 1;
-  engine::RingConfig ring;       // of each shard
-  uint64_t connections = 0;      // that fit, all shards
-  std::string bounded_by;        // which limit to raise for more
+  engine::RingConfig ring;   // of each shard
+  uint64_t connections = 0;  // that fit, all shards
+  std::string bounded_by;    // which limit to raise for more
   uint64_t lane_bytes          = 0;
   uint64_t buffer_bytes        = 0;
   uint64_t repeat_window_bytes = 0;

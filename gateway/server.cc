@@ -31,7 +31,8 @@ namespace log = engine::log;
 constexpr int kSocketBufferBytes = 64 * kKiB;  // a reader that stalls pins this much in the kernel
 
 std::string reason(Error error) {
-  return error.code == Errc::os ? std::strerror(error.os) : "code " + std::to_string(int(error.code));
+  return error.code == Errc::os ? std::strerror(error.os)
+                                : "code " + std::to_string(int(error.code));
 }
 
 // The process, in the order of its start. Destroyed in reverse.
@@ -108,13 +109,13 @@ int Server::open_data() {
     std::byte raw[32];
     random_.fill(raw);
     for (const std::byte b : raw) admin_token_ += fmt::format("{:02x}", uint8_t(b));
-    fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    fd                     = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     const std::string line = admin_token_ + "\n";
-    const bool written     = fd >= 0 && ::write(fd, line.data(), line.size()) == ssize_t(line.size()) &&
+    const bool written = fd >= 0 && ::write(fd, line.data(), line.size()) == ssize_t(line.size()) &&
                          ::fsync(fd) == 0;
     if (!written) return fail(kExitUsage, path, std::strerror(errno));
   } else if (fd >= 0) {
-    struct stat info {};
+    struct stat info{};
     char text[256];
     const ssize_t bytes = ::read(fd, text, sizeof text);
     if (::fstat(fd, &info) != 0 || (info.st_mode & 077) != 0)
@@ -122,7 +123,8 @@ int Server::open_data() {
     admin_token_.assign(text, bytes > 0 ? size_t(bytes) : 0);
     while (!admin_token_.empty() && std::isspace(static_cast<unsigned char>(admin_token_.back())))
       admin_token_.pop_back();
-    if (admin_token_.size() < 32) return fail(kExitUsage, path, "too short; remove it for a new one");
+    if (admin_token_.size() < 32)
+      return fail(kExitUsage, path, "too short; remove it for a new one");
   } else {
     return fail(kExitUsage, path, std::strerror(errno));
   }
@@ -135,24 +137,23 @@ int Server::open_store() {
   if (!disk) return fail(kExitStore, settings_.data_dir, reason(disk.error()));
   log_disk_ = std::move(*disk);
 
-  auto relational = store::Relational::open({.path = settings_.data_dir + "/ringtalk.db",
-                                             .shards = plan_.shards}, clock_);
+  auto relational = store::Relational::open(
+      {.path = settings_.data_dir + "/ringtalk.db", .shards = plan_.shards}, clock_);
   if (!relational)
     return fail(kExitStore, settings_.data_dir + "/ringtalk.db",
-                relational.error().code == Errc::unsupported ? "made by a newer version, or not ours"
-                                                             : reason(relational.error()));
+                relational.error().code == Errc::unsupported
+                    ? "made by a newer version, or not ours"
+                    : reason(relational.error()));
   relational_ = std::move(*relational);
   auto users  = relational_->load_user_states();
   if (!users) return fail(kExitStore, "users", reason(users.error()));
   users_ = std::move(*users);
 
   auto stores = store::EmbeddedStores::open(
-      {.directory     = settings_.data_dir,
-       .homes         = {plan_.shards,
-                         [](UserId user, uint32_t n) { return shard::home(user, n); },
-                         [](ConversationId conversation, uint32_t n) {
-                           return shard::home(conversation, n);
-                         }},
+      {.directory = settings_.data_dir,
+       .homes     = {
+           plan_.shards, [](UserId user, uint32_t n) { return shard::home(user, n); },
+           [](ConversationId conversation, uint32_t n) { return shard::home(conversation, n); }},
        .segment_bytes = settings_.store.segment_bytes,
        .relational    = relational_.get()},
       *log_disk_, clock_);
@@ -185,7 +186,8 @@ bool taken(const engine::Address& address) {
 }
 
 int Server::open_doors() {
-  if (taken(settings_.listen)) return fail(kExitUsage, settings_.listen.text(), "address is in use");
+  if (taken(settings_.listen))
+    return fail(kExitUsage, settings_.listen.text(), "address is in use");
   engine::Address address = settings_.listen;
   for (uint32_t i = 0; i < plan_.shards; ++i) {
     auto door = engine::open_listener(address, kSocketBufferBytes, kSocketBufferBytes, true);
@@ -201,18 +203,18 @@ int Server::open_doors() {
 }
 
 void Server::fill_limits() {
-  const LimitSettings& from = settings_.limits;
-  limits_.login_deadline_s    = from.login_deadline_s;
-  limits_.sends_per_second    = from.sends_per_second;
-  limits_.sends_burst         = from.sends_burst;
-  limits_.requests_per_second = from.requests_per_second;
-  limits_.requests_burst      = from.requests_burst;
-  limits_.push_queue_bytes    = from.push_queue_bytes;
-  limits_.send_stall_s        = from.send_stall_s;
-  limits_.idle_pc_s           = from.idle_pc_s;
-  limits_.idle_mobile_s       = from.idle_mobile_s;
-  limits_.delivery_ack_wait_s = from.delivery_ack_wait_s;
-  limits_.send_decision_ms    = from.send_decision_ms;
+  const LimitSettings& from       = settings_.limits;
+  limits_.login_deadline_s        = from.login_deadline_s;
+  limits_.sends_per_second        = from.sends_per_second;
+  limits_.sends_burst             = from.sends_burst;
+  limits_.requests_per_second     = from.requests_per_second;
+  limits_.requests_burst          = from.requests_burst;
+  limits_.push_queue_bytes        = from.push_queue_bytes;
+  limits_.send_stall_s            = from.send_stall_s;
+  limits_.idle_pc_s               = from.idle_pc_s;
+  limits_.idle_mobile_s           = from.idle_mobile_s;
+  limits_.delivery_ack_wait_s     = from.delivery_ack_wait_s;
+  limits_.send_decision_ms        = from.send_decision_ms;
   limits_.wrong_passwords_max     = settings_.login.wrong_passwords_max;
   limits_.wrong_password_window_s = settings_.login.wrong_password_window_s;
   limits_.token_hours             = settings_.login.token_hours;
@@ -231,8 +233,7 @@ void Server::tell_plan() {
             {{"receive_buffers_bytes", plan_.buffer_bytes},
              {"lanes_bytes", plan_.lane_bytes},
              {"repeat_windows_bytes", plan_.repeat_window_bytes},
-             {"password_threads_bytes",
-              std::max(1u, settings_.login.password_threads) * 19 * kMiB},
+             {"password_threads_bytes", std::max(1u, settings_.login.password_threads) * 19 * kMiB},
              {"idle_connections_bytes_if_all_are_used", plan_.connection_bytes}});
 }
 
@@ -289,24 +290,26 @@ void Server::live(engine::Runtime::Seat& seat) {
 bool Server::write_ports_file() {
   if (settings_.ports_file.empty()) return true;
   const std::string tmp  = settings_.ports_file + ".tmp";
-  const std::string text = fmt::format("{{\"tcp\": {}, \"http\": {}, \"pid\": {}}}\n", doors_.tcp_port,
-                                       doors_.http_port, ::getpid());
-  FILE* file = std::fopen(tmp.c_str(), "w");
+  const std::string text = fmt::format("{{\"tcp\": {}, \"http\": {}, \"pid\": {}}}\n",
+                                       doors_.tcp_port, doors_.http_port, ::getpid());
+  FILE* file             = std::fopen(tmp.c_str(), "w");
   if (!file) return false;
   const bool written = std::fputs(text.c_str(), file) >= 0;
-  return std::fclose(file) == 0 && written && ::rename(tmp.c_str(), settings_.ports_file.c_str()) == 0;
+  return std::fclose(file) == 0 && written &&
+         ::rename(tmp.c_str(), settings_.ports_file.c_str()) == 0;
 }
 
 int Server::kernel_refused(Error error) {
-  const char* why = error.code == Errc::unsupported
-                        ? "this kernel's io_uring lacks what is needed: Linux 6.1 or newer (Debian 12 "
-                          "has it, also as backports)"
-                    : error.os == EPERM || error.os == EACCES
-                        ? "io_uring is forbidden here: sysctl kernel.io_uring_disabled must be 0 (or 1 "
-                          "with kernel.io_uring_group naming our group); in a container its seccomp "
-                          "profile must allow io_uring"
-                    : error.os == ENOSYS ? "this kernel has no io_uring: Linux 6.1 or newer is needed"
-                                         : std::strerror(error.os);
+  const char* why =
+      error.code == Errc::unsupported
+          ? "this kernel's io_uring lacks what is needed: Linux 6.1 or newer (Debian 12 "
+            "has it, also as backports)"
+      : error.os == EPERM || error.os == EACCES
+          ? "io_uring is forbidden here: sysctl kernel.io_uring_disabled must be 0 (or 1 "
+            "with kernel.io_uring_group naming our group); in a container its seccomp "
+            "profile must allow io_uring"
+      : error.os == ENOSYS ? "this kernel has no io_uring: Linux 6.1 or newer is needed"
+                           : std::strerror(error.os);
   return fail(kExitKernel, "io_uring", why);
 }
 
@@ -320,20 +323,20 @@ int Server::run() {
   tell_plan();
   const uint64_t most = plan_.fixed_bytes() + plan_.connection_bytes;
   if (settings_.limits.memory_bytes_max > 0 && most > settings_.limits.memory_bytes_max)
-    return fail(kExitUsage, "limits.memory_bytes_max",
-                fmt::format("{} bytes are planned (see memory_sum): lower shards or max_connections",
-                            most));
+    return fail(
+        kExitUsage, "limits.memory_bytes_max",
+        fmt::format("{} bytes are planned (see memory_sum): lower shards or max_connections",
+                    most));
 
   auto dummy = shard::dummy_hash(random_);
   if (!dummy) return fail(kExitUsage, "argon2id", reason(dummy.error()));
-  const uint32_t cores   = std::max(1u, std::thread::hardware_concurrency());
-  const uint32_t threads = settings_.login.password_threads ? settings_.login.password_threads
-                                                            : std::max(1u, cores / 2);
-  passwords_ = std::make_unique<shard::PasswordPool>(plan_.shards, threads,
-                                                     settings_.login.password_queue,
-                                                     std::move(*dummy), random_);
-  lanes_     = std::make_unique<engine::LaneMatrix<shard::Event>>(plan_.shards);
-  runtime_   = std::make_unique<engine::Runtime>();
+  const uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const uint32_t threads =
+      settings_.login.password_threads ? settings_.login.password_threads : std::max(1u, cores / 2);
+  passwords_ = std::make_unique<shard::PasswordPool>(
+      plan_.shards, threads, settings_.login.password_queue, std::move(*dummy), random_);
+  lanes_   = std::make_unique<engine::LaneMatrix<shard::Event>>(plan_.shards);
+  runtime_ = std::make_unique<engine::Runtime>();
 
   // Signals come to this thread only.
   sigset_t set;
@@ -396,10 +399,10 @@ int Server::wait_for_the_end() {
 }  // namespace
 
 int run_server(const Settings& settings) {
-  const auto level = settings.log.level == "debug"  ? log::Level::debug
-                     : settings.log.level == "warn" ? log::Level::warn
-                     : settings.log.level == "error" ? log::Level::error
-                                                     : log::Level::info;
+  const auto level  = settings.log.level == "debug"   ? log::Level::debug
+                      : settings.log.level == "warn"  ? log::Level::warn
+                      : settings.log.level == "error" ? log::Level::error
+                                                      : log::Level::info;
   const auto format = settings.log.format == "json"   ? log::Format::json
                       : settings.log.format == "text" ? log::Format::text
                                                       : log::Format::automatic;

@@ -7,104 +7,126 @@ constexpr int64_t kDayS = 86'400;
 
 constexpr std::string_view kHead =
     "Configuration of ringtalkd, and its manual. Each key stands here once, with its default.\n"
-    "A command line flag goes before the environment variable named below each key, that before this\n"
+    "A command line flag goes before the environment variable named below each key, that before "
+    "this\n"
     "file, that before the default. Unknown keys, wrong types and values out of range are errors.\n"
     "`ringtalkd --check-config` prints the configuration in force in this form.";
 
 void add_doors(engine::ConfigSchema& schema, Settings& settings) {
-  schema.address("listen", settings.listen,
-                 "Where clients connect: HOST:PORT, TeamTalk frames over TCP. Port 0 picks a free one.\n"
-                 "Loopback until an address is named: 0.0.0.0 opens the server to every network.\n"
-                 "Flag --listen.");
-  schema.address("http", settings.http,
-                 "Where HTTP is served: health and the administration API, which needs the text of\n"
-                 "<data_dir>/admin.token. Passwords cross it in clear: leave it on loopback or put TLS in\n"
-                 "front. Port 0 picks a free one. Flag --http.");
-  schema.text("data_dir", settings.data_dir, {1, 4000},
-              "Directory of everything that must survive: messages, users, keys. Made at first start,\n"
-              "mode 0700. One process at a time. Needs a file system with working fsync. Flag --data-dir.");
-  schema.number("shards", settings.shards, {0, kShardsMax},
-                "Threads that serve clients, each with its own ring and its own log. 0: one per core. More\n"
-                "than cores is allowed (then they are not pinned) and raises the number of connections,\n"
-                "because RLIMIT_NOFILE bounds each ring. Costs about 10 MiB each, and a lane per pair.\n"
-                "May be changed between starts. Flag --shards.");
+  schema.address(
+      "listen", settings.listen,
+      "Where clients connect: HOST:PORT, TeamTalk frames over TCP. Port 0 picks a free one.\n"
+      "Loopback until an address is named: 0.0.0.0 opens the server to every network.\n"
+      "Flag --listen.");
+  schema.address(
+      "http", settings.http,
+      "Where HTTP is served: health and the administration API, which needs the text of\n"
+      "<data_dir>/admin.token. Passwords cross it in clear: leave it on loopback or put TLS in\n"
+      "front. Port 0 picks a free one. Flag --http.");
+  schema.text(
+      "data_dir", settings.data_dir, {1, 4000},
+      "Directory of everything that must survive: messages, users, keys. Made at first start,\n"
+      "mode 0700. One process at a time. Needs a file system with working fsync. Flag --data-dir.");
+  schema.number(
+      "shards", settings.shards, {0, kShardsMax},
+      "Threads that serve clients, each with its own ring and its own log. 0: one per core. More\n"
+      "than cores is allowed (then they are not pinned) and raises the number of connections,\n"
+      "because RLIMIT_NOFILE bounds each ring. Costs about 10 MiB each, and a lane per pair.\n"
+      "May be changed between starts. Flag --shards.");
   schema.text("ports_file", settings.ports_file, {0, 4000},
-              "File that gets {\"tcp\":…,\"http\":…,\"pid\":…} once the server is ready; waiting for it is\n"
+              "File that gets {\"tcp\":…,\"http\":…,\"pid\":…} once the server is ready; waiting "
+              "for it is\n"
               "waiting for readiness. Empty: none. Flag --ports-file.");
 }
 
 void add_limits(engine::ConfigSchema& schema, LimitSettings& limits) {
-  schema.section("limits",
-                 "What one client, one address and the whole process may use. What exceeds a rate waits in\n"
-                 "the client's socket: nothing is lost. What exceeds a bound closes the connection.");
-  schema.number("max_connections", limits.max_connections, {0, 10'000'000},
-                "Connections in all. 0: what RLIMIT_NOFILE allows (printed at start). Each slot costs about\n"
-                "1 KiB whether used or not; further clients are refused at once.");
-  schema.number("login_deadline_s", limits.login_deadline_s, {1, kDayS},
-                "Seconds from connecting to a successful login, whatever is sent meanwhile; 10 at most\n"
-                "while fewer than a tenth of the slots are free.");
-  schema.number("sends_per_second", limits.sends_per_second, {0, 1'000'000},
-                "Messages per second of one user over all devices; beyond it reading pauses. 0: no limit.");
+  schema.section(
+      "limits",
+      "What one client, one address and the whole process may use. What exceeds a rate waits in\n"
+      "the client's socket: nothing is lost. What exceeds a bound closes the connection.");
+  schema.number(
+      "max_connections", limits.max_connections, {0, 10'000'000},
+      "Connections in all. 0: what RLIMIT_NOFILE allows (printed at start). Each slot costs about\n"
+      "1 KiB whether used or not; further clients are refused at once.");
+  schema.number(
+      "login_deadline_s", limits.login_deadline_s, {1, kDayS},
+      "Seconds from connecting to a successful login, whatever is sent meanwhile; 10 at most\n"
+      "while fewer than a tenth of the slots are free.");
+  schema.number(
+      "sends_per_second", limits.sends_per_second, {0, 1'000'000},
+      "Messages per second of one user over all devices; beyond it reading pauses. 0: no limit.");
   schema.number("sends_burst", limits.sends_burst, {1, 1'000'000},
                 "Messages that a user may send at once before the rate above counts.");
   schema.number("requests_per_second", limits.requests_per_second, {0, 1'000'000},
                 "Other requests per second of one connection; long lists cost more. 0: no limit.");
-  schema.number("requests_burst", limits.requests_burst, {1, 1'000'000},
-                "Other requests at once before the rate above counts. A login asks for many things.");
-  schema.bytes("push_queue_bytes", limits.push_queue_bytes, {16 * kKiB, 64 * kMiB},
-               "Pushes that may wait for one slow reader; beyond it he is closed and fetches them after he\n"
-               "comes back. The payload is shared between receivers; worst case memory is this times the\n"
-               "number of stalled connections.");
+  schema.number(
+      "requests_burst", limits.requests_burst, {1, 1'000'000},
+      "Other requests at once before the rate above counts. A login asks for many things.");
+  schema.bytes(
+      "push_queue_bytes", limits.push_queue_bytes, {16 * kKiB, 64 * kMiB},
+      "Pushes that may wait for one slow reader; beyond it he is closed and fetches them after he\n"
+      "comes back. The payload is shared between receivers; worst case memory is this times the\n"
+      "number of stalled connections.");
   schema.number("send_stall_s", limits.send_stall_s, {1, 3600},
                 "Seconds without any progress of waiting data after which a reader is closed.");
-  schema.number("idle_pc_s", limits.idle_pc_s, {5, kDayS},
-                "Seconds of silence after which a PC client is closed. Stock clients send a heartbeat every\n"
-                "5 to 45 s; shorter finds dead ones sooner, longer saves nothing.");
+  schema.number(
+      "idle_pc_s", limits.idle_pc_s, {5, kDayS},
+      "Seconds of silence after which a PC client is closed. Stock clients send a heartbeat every\n"
+      "5 to 45 s; shorter finds dead ones sooner, longer saves nothing.");
   schema.number("idle_mobile_s", limits.idle_mobile_s, {5, kDayS},
                 "The same for mobile clients: Android sends a heartbeat every 240 s.");
-  schema.number("delivery_ack_wait_s", limits.delivery_ack_wait_s, {1, 3600},
-                "Seconds a receiver has to acknowledge a message before it counts as missed. Statistics\n"
-                "only: the message is stored and stays unread.");
-  schema.number("anonymous_per_address", limits.anonymous_per_address, {1, 10'000'000},
-                "Connections of one source address that are not logged in. Raise it when many clients\n"
-                "share one address (NAT, proxy).");
-  schema.number("connects_per_second_per_address", limits.connects_per_second_per_address,
-                {1, 1'000'000},
-                "New connections per second of one source address; further ones are closed at once.");
-  schema.number("send_decision_ms", limits.send_decision_ms, {100, 60'000},
-                "Milliseconds after which a message that could not be made durable is refused for good: it\n"
-                "is never stored later. Keep it below the time after which clients send again.");
+  schema.number(
+      "delivery_ack_wait_s", limits.delivery_ack_wait_s, {1, 3600},
+      "Seconds a receiver has to acknowledge a message before it counts as missed. Statistics\n"
+      "only: the message is stored and stays unread.");
+  schema.number(
+      "anonymous_per_address", limits.anonymous_per_address, {1, 10'000'000},
+      "Connections of one source address that are not logged in. Raise it when many clients\n"
+      "share one address (NAT, proxy).");
+  schema.number(
+      "connects_per_second_per_address", limits.connects_per_second_per_address, {1, 1'000'000},
+      "New connections per second of one source address; further ones are closed at once.");
+  schema.number(
+      "send_decision_ms", limits.send_decision_ms, {100, 60'000},
+      "Milliseconds after which a message that could not be made durable is refused for good: it\n"
+      "is never stored later. Keep it below the time after which clients send again.");
   schema.bytes("memory_bytes_max", limits.memory_bytes_max, {0, int64_t{1} << 50},
                "Refuse to start if the memory sum printed at start is larger. 0: no such check.");
 }
 
 void add_login(engine::ConfigSchema& schema, LoginSettings& login) {
   schema.section("login", "Who gets in, and what a wrong password costs.");
-  schema.number("wrong_passwords_max", login.wrong_passwords_max, {1, 62},
-                "Wrong passwords per user name and source address in the window below; more are refused\n"
-                "unchecked, from that address only. A session token is never refused for this.");
+  schema.number(
+      "wrong_passwords_max", login.wrong_passwords_max, {1, 62},
+      "Wrong passwords per user name and source address in the window below; more are refused\n"
+      "unchecked, from that address only. A session token is never refused for this.");
   schema.number("wrong_password_window_s", login.wrong_password_window_s, {1, 7 * kDayS},
                 "The window, in seconds.");
-  schema.numbers("allowed_states", login.allowed_states, {0, 255},
-                 "Values of a user's status that may log in (TeamTalk: 0 active, 1 probation, 2 confirmed,\n"
-                 "3 left, 4 intern). At least one.");
-  schema.number("password_threads", login.password_threads, {0, 256},
-                "Threads that check passwords (argon2id: 19 MiB and about 20 ms of one core each time). 0:\n"
-                "half of the cores, at least 1. Users seen since the start and session tokens need none.");
+  schema.numbers(
+      "allowed_states", login.allowed_states, {0, 255},
+      "Values of a user's status that may log in (TeamTalk: 0 active, 1 probation, 2 confirmed,\n"
+      "3 left, 4 intern). At least one.");
+  schema.number(
+      "password_threads", login.password_threads, {0, 256},
+      "Threads that check passwords (argon2id: 19 MiB and about 20 ms of one core each time). 0:\n"
+      "half of the cores, at least 1. Users seen since the start and session tokens need none.");
   schema.number("password_queue", login.password_queue, {1, 100'000},
-                "Logins that may wait for those threads; further ones hear «server full». A login waits up to\n"
+                "Logins that may wait for those threads; further ones hear «server full». A login "
+                "waits up to\n"
                 "queue / threads × 20 ms: keep that below login_deadline_s.");
-  schema.number("token_hours", login.token_hours, {1, 720},
-                "Hours a session token lives. It replaces the password at reconnect and ends early when the\n"
-                "password changes or the user is disabled.");
+  schema.number(
+      "token_hours", login.token_hours, {1, 720},
+      "Hours a session token lives. It replaces the password at reconnect and ends early when the\n"
+      "password changes or the user is disabled.");
 }
 
 void add_rest(engine::ConfigSchema& schema, Settings& settings) {
   schema.section("store", "The embedded store under data_dir.");
-  schema.bytes("segment_bytes", settings.store.segment_bytes, {0, 4 * kGiB},
-               "Size of one file of a shard's message log. 0: 64 MiB / shards, at least 4 MiB. Each shard\n"
-               "zero-fills one ahead, so this much disk per shard is taken at once; small ones make more\n"
-               "files, large ones a longer restart. Else at least 1 MiB.");
+  schema.bytes(
+      "segment_bytes", settings.store.segment_bytes, {0, 4 * kGiB},
+      "Size of one file of a shard's message log. 0: 64 MiB / shards, at least 4 MiB. Each shard\n"
+      "zero-fills one ahead, so this much disk per shard is taken at once; small ones make more\n"
+      "files, large ones a longer restart. Else at least 1 MiB.");
   schema.section("log", "The process's own log, on standard error.");
   schema.choice("level", settings.log.level, {"debug", "info", "warn", "error"},
                 "Least level that is written. At most 10 lines per second and cause are.");
@@ -121,8 +143,8 @@ engine::ConfigSchema settings_schema(Settings& settings) {
   add_login(schema, settings.login);
   add_rest(schema, settings);
   // Known, but no settings: the file itself, and what test builds look at.
-  for (const char* name :
-       {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE", "RINGTALK_TEST_SEED"})
+  for (const char* name : {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE",
+                           "RINGTALK_TEST_SEED"})
     schema.ignore_variable(name);
   return schema;
 }

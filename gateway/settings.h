@@ -14,21 +14,21 @@
 namespace ringtalk::gateway {
 
 struct LimitSettings {
-  uint32_t max_connections                = 0;  // 0: what RLIMIT_NOFILE and memory allow
-  uint32_t login_deadline_s               = 15;
-  uint32_t sends_per_second               = 20;  // 0: no limit
-  uint32_t sends_burst                    = 20;
-  uint32_t requests_per_second            = 50;  // 0: no limit
-  uint32_t requests_burst                 = 200;
-  uint32_t push_queue_bytes               = 256 * kKiB;
-  uint32_t send_stall_s                   = 15;
-  uint32_t idle_pc_s                      = 120;
-  uint32_t idle_mobile_s                  = 300;
-  uint32_t delivery_ack_wait_s            = 15;
-  uint32_t anonymous_per_address          = 256;
+  uint32_t max_connections                 = 0;  // 0: what RLIMIT_NOFILE and memory allow
+  uint32_t login_deadline_s                = 15;
+  uint32_t sends_per_second                = 20;  // 0: no limit
+  uint32_t sends_burst                     = 20;
+  uint32_t requests_per_second             = 50;  // 0: no limit
+  uint32_t requests_burst                  = 200;
+  uint32_t push_queue_bytes                = 256 * kKiB;
+  uint32_t send_stall_s                    = 15;
+  uint32_t idle_pc_s                       = 120;
+  uint32_t idle_mobile_s                   = 300;
+  uint32_t delivery_ack_wait_s             = 15;
+  uint32_t anonymous_per_address           = 256;
   uint32_t connects_per_second_per_address = 200;
-  uint32_t send_decision_ms               = 4000;
-  uint64_t memory_bytes_max               = 0;  // 0: none
+  uint32_t send_decision_ms                = 4000;
+  uint64_t memory_bytes_max                = 0;  // 0: none
 };
 
 struct LoginSettings {

@@ -17,20 +17,21 @@ using proto::Split;
 using shard::SessionState;
 using shard::Taken;
 
-constexpr uint32_t kFramesPerTurn   = 64;
-constexpr uint32_t kLoginBytesMax   = 16 * kKiB;
-constexpr uint8_t kLoginFramesMax   = 8;
-constexpr uint64_t kFrameNs         = 15 * kNsPerS;  // to finish a frame, and
-constexpr uint64_t kFrameBytesPerS  = 4 * kKiB;      // one second more for each of these
-constexpr uint64_t kFarewellNs      = 2 * kNsPerS;   // for the peer to close after we did
-constexpr uint32_t kUnreadRoomMin   = 256;
+constexpr uint32_t kFramesPerTurn  = 64;
+constexpr uint32_t kLoginBytesMax  = 16 * kKiB;
+constexpr uint8_t kLoginFramesMax  = 8;
+constexpr uint64_t kFrameNs        = 15 * kNsPerS;  // to finish a frame, and
+constexpr uint64_t kFrameBytesPerS = 4 * kKiB;      // one second more for each of these
+constexpr uint64_t kFarewellNs     = 2 * kNsPerS;   // for the peer to close after we did
+constexpr uint32_t kUnreadRoomMin  = 256;
 
 }  // namespace
 
 TcpConnection::TcpConnection(TcpGateway& gateway, engine::Slot slot, uint32_t peer_address)
     : Stream(gateway.loop(), slot),
       gateway_(gateway),
-      alarm_([](engine::Timer& t) noexcept { static_cast<Alarm&>(t).connection.on_alarm(); }, *this) {
+      alarm_([](engine::Timer& t) noexcept { static_cast<Alarm&>(t).connection.on_alarm(); },
+             *this) {
   address      = peer_address;
   since_ns_    = loop().now_ns();
   received_ns_ = since_ns_;
@@ -49,12 +50,14 @@ void TcpConnection::start() {
 // --- output ---------------------------------------------------------------------------------------------
 
 std::byte* TcpConnection::reserve(uint32_t bytes) {
-  if (Stream::queued_bytes() == 0) arm_by(loop().now_ns() + gateway_.limits().send_stall_s * kNsPerS);
+  if (Stream::queued_bytes() == 0)
+    arm_by(loop().now_ns() + gateway_.limits().send_stall_s * kNsPerS);
   return Stream::reserve(bytes);
 }
 
 void TcpConnection::push(const PayloadRef& frames) {
-  if (Stream::queued_bytes() == 0) arm_by(loop().now_ns() + gateway_.limits().send_stall_s * kNsPerS);
+  if (Stream::queued_bytes() == 0)
+    arm_by(loop().now_ns() + gateway_.limits().send_stall_s * kNsPerS);
   Stream::push(frames);
 }
 
@@ -68,7 +71,8 @@ void TcpConnection::on_bytes(Bytes bytes) {
   received_ns_ = loop().now_ns();
   gateway_.metrics().add(Counter::bytes_in, bytes.size());
   if (state == SessionState::leaving) return;
-  if (state == SessionState::accepted && !within_login_limits(bytes.size())) return close_malformed();
+  if (state == SessionState::accepted && !within_login_limits(bytes.size()))
+    return close_malformed();
   if (unread_bytes_ > 0 || waiting_) {
     keep(bytes);
     if (waiting_) return;

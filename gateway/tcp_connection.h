@@ -39,7 +39,7 @@ class TcpConnection final : public engine::Stream, public shard::Session {
   void opened(Bytes unread) override;
   engine::PayloadRef take_unread() override;
 
-  void start();  // accepted here: first receive, login deadline
+  void start();   // accepted here: first receive, login deadline
   void resume();  // the gateway's answer to wake()
 
  private:

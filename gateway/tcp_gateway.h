@@ -23,10 +23,10 @@ class TcpGateway final : public engine::Listener::Owner {
     engine::Loop& loop;
     shard::Shard& shard;
     const shard::Limits& limits;
-    uint32_t slots;            // of this shard's ring
-    uint32_t anonymous_max;    // per address, this shard's share
-    uint32_t connects_max;     // per second and address, this shard's share
-    std::vector<int> bell_fds; // of all shards
+    uint32_t slots;             // of this shard's ring
+    uint32_t anonymous_max;     // per address, this shard's share
+    uint32_t connects_max;      // per second and address, this shard's share
+    std::vector<int> bell_fds;  // of all shards
   };
 
   TcpGateway(const Setup& setup, int listener_fd);
@@ -67,8 +67,8 @@ class TcpGateway final : public engine::Listener::Owner {
   engine::Listener listener_;
   AddressLimits addresses_;
   std::deque<shard::SessionKey> ready_;
-  uint32_t connections_ = 0;
-  bool draining_        = false;
+  uint32_t connections_   = 0;
+  bool draining_          = false;
   uint64_t next_close_ns_ = 0;
 };
 

@@ -36,9 +36,9 @@ struct Hint {
 
 class Bus {
  public:
-  virtual ~Bus()                             = default;
-  virtual void publish(const Hint& hint)     = 0;
-  virtual std::optional<Hint> poll()         = 0;  // from the other nodes
+  virtual ~Bus()                         = default;
+  virtual void publish(const Hint& hint) = 0;
+  virtual std::optional<Hint> poll()     = 0;  // from the other nodes
 };
 
 class LocalBus final : public Bus {

@@ -25,8 +25,8 @@ using engine::Counter;
 // The gateway's part that a shard needs: a connection for a descriptor that arrived from elsewhere.
 class Doors {
  public:
-  virtual ~Doors()                                                = default;
-  virtual Session& adopt(engine::Slot slot, uint32_t address)     = 0;
+  virtual ~Doors()                                            = default;
+  virtual Session& adopt(engine::Slot slot, uint32_t address) = 0;
 };
 
 struct Context {

@@ -124,7 +124,8 @@ Taken Dispatch::kick_pc(Session& session, const Split& frame) {
   IM::Login::IMKickPCClientReq request;
   if (!proto::parse(request, frame.body)) return unparsable(context_, session);
   if (!session.is_mobile()) return Taken::taken;
-  login_.kick_class(session.user, /*mobile=*/false, IM::BaseDefine::KICK_REASON_MOBILE_KICK, nullptr);
+  login_.kick_class(session.user, /*mobile=*/false, IM::BaseDefine::KICK_REASON_MOBILE_KICK,
+                    nullptr);
   IM::Login::IMKickPCClientRsp response;
   response.set_user_id(raw(session.user));
   response.set_result_code(0);

@@ -26,8 +26,8 @@ namespace ringtalk::shard {
 
 // A session from outside its shard: the slot in the table, and which use of it.
 struct SessionKey {
-  uint32_t index      = ~0u;
-  uint32_t generation = 0;
+  uint32_t index                                 = ~0u;
+  uint32_t generation                            = 0;
   friend bool operator==(SessionKey, SessionKey) = default;
 };
 

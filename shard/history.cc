@@ -21,7 +21,8 @@ Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
                     .count    = std::min(request.msg_cnt(), kHistoryCountMax),
                     .sequence = sequence};
   const auto charge = [&] {
-    session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second, ask.count);
+    session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
+                               ask.count);
   };
   const bool single = request.session_type() == IM::BaseDefine::SESSION_TYPE_SINGLE;
   if (!single || ask.count == 0 || ask.peer == session.user || raw(ask.peer) == 0) {
@@ -86,11 +87,11 @@ void History::on_turn() {
 }
 
 void History::on_page(uint64_t cookie, Error error, std::span<const store::Message> page) {
-  Read& read          = reads_[cookie];
-  const PageAsk ask   = read.ask;
-  const auto origin   = read.origin;
-  read.next           = free_;
-  free_               = static_cast<uint32_t>(cookie);
+  Read& read        = reads_[cookie];
+  const PageAsk ask = read.ask;
+  const auto origin = read.origin;
+  read.next         = free_;
+  free_             = static_cast<uint32_t>(cookie);
   --used_;
   // Damage ends a page, it does not forbid what lies before it.
   const bool failed = error.code != Errc::ok && error.code != Errc::corrupt;
@@ -104,7 +105,8 @@ PayloadRef History::encode(const PageAsk& ask, std::span<const store::Message> p
   response.set_session_id(raw(ask.peer));
   response.set_msg_id_begin(ask.from);
   for (const store::Message& message : page) {
-    if (!IM::BaseDefine::MsgType_IsValid(message.type)) continue;  // one such row spoils a client's list
+    if (!IM::BaseDefine::MsgType_IsValid(message.type))
+      continue;  // one such row spoils a client's list
     auto& info = *response.add_msg_list();
     info.set_msg_id(message.msg_id);
     info.set_from_session_id(raw(message.author));

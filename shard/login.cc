@@ -16,11 +16,11 @@ using engine::Payload;
 using engine::PayloadRef;
 using proto::CommandId;
 
-constexpr char kSuccess[]      = "成功";
-constexpr char kWrong[]        = "用户名/密码错误";
-constexpr char kTooMany[]      = "用户名/密码错误次数太多";
-constexpr char kUnavailable[]  = "服务端异常";
-constexpr char kFull[]         = "负载过高";
+constexpr char kSuccess[]               = "成功";
+constexpr char kWrong[]                 = "用户名/密码错误";
+constexpr char kTooMany[]               = "用户名/密码错误次数太多";
+constexpr char kUnavailable[]           = "服务端异常";
+constexpr char kFull[]                  = "负载过高";
 constexpr std::string_view kTokenPrefix = "token:";
 constexpr size_t kNameBytesMax          = 128;  // 32 characters of up to four bytes; more is nobody
 constexpr uint64_t kFailureBytes        = 16 * kMiB;
@@ -139,10 +139,10 @@ void Login::on_moved(Session& session, int32_t result) {
   if (result >= 0) {
     // Also when this side is closing meanwhile: the other ring holds the descriptor and must know.
     context_.metrics.add(Counter::handovers);
-    context_.mailbox.push(to, Event::of(Handover{static_cast<engine::Slot>(result), session.address,
-                                                 session.user, session.client_type,
-                                                 move.response.release(),
-                                                 session.take_unread().release()}));
+    context_.mailbox.push(
+        to, Event::of(Handover{static_cast<engine::Slot>(result), session.address, session.user,
+                               session.client_type, move.response.release(),
+                               session.take_unread().release()}));
     session.abort();
     return;
   }
@@ -179,7 +179,8 @@ void Login::on_ask(uint32_t from, const LoginAsk& ask) {
 
 void Login::decide(Case login) {
   const bool token = login.password.starts_with(kTokenPrefix);
-  if (!token && failures_.too_many(login.name, network_order(login.address), context_.loop.now_ns())) {
+  if (!token &&
+      failures_.too_many(login.name, network_order(login.address), context_.loop.now_ns())) {
     context_.metrics.add(Counter::logins_too_many);
     return refuse(login, IM::BaseDefine::REFUSE_REASON_DB_VALIDATE_FAILED, kTooMany);
   }
@@ -214,7 +215,8 @@ void Login::on_account(Case login, Result<store::Account> found) {
   if (login.password.starts_with(kTokenPrefix)) {
     const auto token = setup_.tokens.open(
         std::string_view(login.password).substr(kTokenPrefix.size()), context_.now_s());
-    if (account && token && token->user == account->user.id && token->password_epoch == account->epoch)
+    if (account && token && token->user == account->user.id &&
+        token->password_epoch == account->epoch)
       return accept(login, *account);
     return on_checked(login, nullptr, {});
   }
@@ -315,7 +317,8 @@ void Login::open(Session& session, const PayloadRef& response, Bytes unread) {
     answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
     return session.finish();
   }
-  kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER, &session);
+  kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER,
+             &session);
   session.state = SessionState::open;
   context_.users.attach(session);
   answer(session, response);  // first of all on this connection

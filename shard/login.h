@@ -56,8 +56,8 @@ class Login {
   struct Case {  // at the desk
     uint32_t origin = 0;
     SessionKey session;
-    uint32_t address  = 0;
-    uint16_t sequence = 0;
+    uint32_t address      = 0;
+    uint16_t sequence     = 0;
     uint8_t client_type   = 0;
     uint8_t online_status = 0;
     std::string name, password;

@@ -39,8 +39,7 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
   const uint64_t target = uint64_t{message.to_session_id} << 8 | static_cast<uint8_t>(message.type);
   const uint64_t body   = XXH3_64bits(message.data.data(), message.data.size());
   Checked checked{.to = UserId(message.to_session_id), .content = mix(body ^ mix(target))};
-  checked.repeat_key =
-      mix(checked.content ^ mix(uint64_t{raw(session.user)} << 16 | sequence)) | 1;
+  checked.repeat_key = mix(checked.content ^ mix(uint64_t{raw(session.user)} << 16 | sequence)) | 1;
   if (message.client_msg_id) {
     const Bytes id     = *message.client_msg_id;
     checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(session.user))) | 1;
@@ -59,8 +58,8 @@ Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView&
   UserEntry* user = context_.users.find(session.user);
   RT_ASSERT(user != nullptr);
   const Limits& limits = context_.limits;
-  const uint64_t until = user->sends.wait_until(context_.loop.now_ns(), limits.sends_per_second,
-                                                limits.sends_burst);
+  const uint64_t until =
+      user->sends.wait_until(context_.loop.now_ns(), limits.sends_per_second, limits.sends_burst);
   if (until > 0) {
     context_.metrics.add(Counter::sends_paced);
     session.wake_at(until);
@@ -81,8 +80,8 @@ bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataVie
                        const Checked& checked) {
   const uint32_t now = context_.now_s();
   const UserId user  = session.user;
-  auto found         = checked.client_key ? context_.client_repeats.find(checked.full_key, user, now)
-                                          : context_.repeats.find(checked.repeat_key, user, now);
+  auto found = checked.client_key ? context_.client_repeats.find(checked.full_key, user, now)
+                                  : context_.repeats.find(checked.repeat_key, user, now);
   if (found && !found->waiting) {
     context_.metrics.add(Counter::sends_repeated);
     acknowledge(session.key, sequence, user, checked.to, found->value);
@@ -133,7 +132,8 @@ Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView
       return context_.stall(session);
     }
     const uint32_t pending = make_pending(session, sequence, head, checked);
-    context_.mailbox.push(place_at, Event::of(AppendAsk{pending, pack(head, message.data).release()}));
+    context_.mailbox.push(place_at,
+                          Event::of(AppendAsk{pending, pack(head, message.data).release()}));
     return Taken::taken;
   }
 
@@ -142,10 +142,11 @@ Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView
     context_.metrics.add(Counter::lane_full);
     return context_.stall(session);
   }
-  const uint32_t pending   = make_pending(session, sequence, head, checked);
-  const uint32_t placement = make_placement(context_.self, pending, head);
+  const uint32_t pending          = make_pending(session, sequence, head, checked);
+  const uint32_t placement        = make_placement(context_.self, pending, head);
   placements_[placement].reserved = far;
-  const bool is_new = context_.store.head(conversation).newest == 0 || opening_.contains(conversation.key);
+  const bool is_new =
+      context_.store.head(conversation).newest == 0 || opening_.contains(conversation.key);
   if (is_new || !unplaced_.empty()) {
     placements_[placement].message = pack(head, message.data);
     place(placement);
@@ -241,8 +242,8 @@ void Messages::on_session_gone(Session& session) {
 void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t time, Bytes body) {
   const Pending pending = pending_[index];
   unlink_from_session(index);
-  const uint32_t now     = context_.now_s();
-  const bool ok          = error.code == Errc::ok;
+  const uint32_t now = context_.now_s();
+  const bool ok      = error.code == Errc::ok;
   if (pending.client_key && ok) {
     context_.client_repeats.put_durable(pending.client_key, pending.author, msg_id, now);
     context_.client_repeats.put_durable(pending.full_key, pending.author, msg_id, now);
@@ -451,12 +452,12 @@ void Messages::refuse(uint32_t index, Error error) { finish_placement(index, err
 
 void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, uint32_t time,
                                 Bytes body) {
-  Placement& placement    = placements_[index];
-  const AppendHead head   = placement.head;
-  const uint32_t origin   = placement.origin;
-  const uint32_t pending  = placement.pending;
-  const bool reserved     = std::exchange(placement.reserved, false);
-  PayloadRef message      = std::move(placement.message);
+  Placement& placement   = placements_[index];
+  const AppendHead head  = placement.head;
+  const uint32_t origin  = placement.origin;
+  const uint32_t pending = placement.pending;
+  const bool reserved    = std::exchange(placement.reserved, false);
+  PayloadRef message     = std::move(placement.message);
   drop_placement(index);
 
   const UserId to         = head.conversation.peer_of(head.author);
@@ -464,8 +465,8 @@ void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, ui
   if (origin == context_.self) {
     decided(pending, error, msg_id, time, body);
   } else {
-    context_.mailbox.reply(
-        origin, Event::of(AppendDone{pending, msg_id, time, error, message.release()}));
+    context_.mailbox.reply(origin,
+                           Event::of(AppendDone{pending, msg_id, time, error, message.release()}));
   }
   if (error.code != Errc::ok) {
     if (reserved) context_.mailbox.unreserve(receiver);
@@ -553,9 +554,11 @@ void Messages::confirm(Session& session, const proto::MessageAck& ack) {
 void Messages::recover(std::span<const store::Repeat> repeats) {
   for (const store::Repeat& repeat : repeats) {
     if (repeat.client_key) {
-      context_.client_repeats.put_durable(repeat.client_key, repeat.author, repeat.msg_id, repeat.time);
+      context_.client_repeats.put_durable(repeat.client_key, repeat.author, repeat.msg_id,
+                                          repeat.time);
       if (repeat.full_key)
-        context_.client_repeats.put_durable(repeat.full_key, repeat.author, repeat.msg_id, repeat.time);
+        context_.client_repeats.put_durable(repeat.full_key, repeat.author, repeat.msg_id,
+                                            repeat.time);
     } else if (repeat.repeat_key) {
       context_.repeats.put_durable(repeat.repeat_key, repeat.author, repeat.msg_id, repeat.time);
     }

@@ -71,7 +71,7 @@ class Messages {
     uint32_t next       = ~0u;  // of the session's list, oldest first, or of the free list
     uint16_t sequence   = 0;
     uint8_t type        = 0;
-    bool joined       = false;  // others wait for the same outcome: see joined_
+    bool joined         = false;  // others wait for the same outcome: see joined_
   };
   struct Joined {
     SessionKey session;
@@ -125,10 +125,12 @@ class Messages {
   void open_conversation(ConversationId conversation);
   void on_opened(ConversationId conversation, Result<void> opened);
   void refuse(uint32_t placement, Error error);
-  void finish_placement(uint32_t placement, Error error, uint32_t msg_id, uint32_t time, Bytes body);
+  void finish_placement(uint32_t placement, Error error, uint32_t msg_id, uint32_t time,
+                        Bytes body);
 
   void decided(uint32_t pending, Error error, uint32_t msg_id, uint32_t time, Bytes body);
-  void acknowledge(SessionKey session, uint16_t sequence, UserId author, UserId to, uint32_t msg_id);
+  void acknowledge(SessionKey session, uint16_t sequence, UserId author, UserId to,
+                   uint32_t msg_id);
   void deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame, const Session* except);
   void push_to(Session& session, Bytes frame, engine::PayloadRef& shared);
 

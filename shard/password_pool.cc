@@ -83,7 +83,8 @@ void PasswordPool::collect(uint32_t from) {
 }
 
 bool PasswordPool::has_finished(uint32_t from) const {
-  return std::ranges::any_of(workers_, [&](const auto& worker) { return worker->has_finished(from); });
+  return std::ranges::any_of(workers_,
+                             [&](const auto& worker) { return worker->has_finished(from); });
 }
 
 uint32_t PasswordPool::run_some() {

@@ -34,7 +34,8 @@ class PasswordPool {
   using OnHashed  = std::move_only_function<void(Result<std::string>)>;
 
   // account: null for an unknown name, which costs the same.
-  Result<void> check(uint32_t from, const store::Account* account, std::string md5hex, OnChecked done);
+  Result<void> check(uint32_t from, const store::Account* account, std::string md5hex,
+                     OnChecked done);
   Result<void> hash(uint32_t from, std::string md5hex, OnHashed done);
 
   void collect(uint32_t from);

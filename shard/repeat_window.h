@@ -21,7 +21,7 @@ namespace ringtalk::shard {
 class RepeatWindow {
  public:
   struct Found {
-    bool waiting;    // value is the number of the pending send, else the msg_id
+    bool waiting;  // value is the number of the pending send, else the msg_id
     uint32_t value;
   };
 

@@ -12,7 +12,8 @@ using engine::PayloadRef;
 Shard::Shard(const Setup& setup)
     : setup_(setup),
       mailbox_(std::make_unique<Mailbox>(setup.lanes, setup.self)),
-      tick_([](engine::Timer& timer) noexcept { static_cast<Tick&>(timer).shard.on_tick(); }, *this) {}
+      tick_([](engine::Timer& timer) noexcept { static_cast<Tick&>(timer).shard.on_tick(); },
+            *this) {}
 
 void Shard::connect(store::Store& store, Gateway& gateway) {
   const uint64_t window = setup_.limits.repeat_window_bytes / setup_.shards;
@@ -103,8 +104,8 @@ void Shard::on_tick() {
   messages_->on_tick();
   context_->users.tick(now);
   context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
-  auto& metrics       = context_->metrics;
-  const auto grow_to  = [&](Counter counter, uint64_t total) {
+  auto& metrics      = context_->metrics;
+  const auto grow_to = [&](Counter counter, uint64_t total) {
     metrics.add(counter, total - metrics.value(counter));
   };
   engine::Ring& ring = context_->loop.ring();
@@ -210,7 +211,7 @@ void Shard::drain_turn() {
     counted_quiet_ = is_quiet;
     setup_.drain.quiet.fetch_add(is_quiet ? 1 : -1, std::memory_order_acq_rel);
   }
-  const bool all_quiet = setup_.drain.quiet.load(std::memory_order_acquire) == setup_.shards;
+  const bool all_quiet  = setup_.drain.quiet.load(std::memory_order_acquire) == setup_.shards;
   const uint64_t waited = context_->loop.now_ns() - drain_began_ns_;
   // Quiet everywhere and nothing on the way here; or sends that outlived every deadline.
   if ((all_quiet && !mailbox_->inbound_waits()) || hurry || waited > 10 * kNsPerS)

@@ -22,19 +22,19 @@ namespace ringtalk::shard {
 // sends are decided, its store idle) all flush and close.
 struct DrainState {
   std::atomic<bool> asked{false};
-  std::atomic<bool> hurry{false};     // the second signal: close now
-  std::atomic<uint32_t> quiet{0};     // shards
-  std::atomic<bool> failed{false};    // a store failed: nothing is acknowledged any more
+  std::atomic<bool> hurry{false};   // the second signal: close now
+  std::atomic<uint32_t> quiet{0};   // shards
+  std::atomic<bool> failed{false};  // a store failed: nothing is acknowledged any more
 };
 
 // The gateway's half of a shard's turn.
 class Gateway : public Doors {
  public:
-  virtual void on_turn()               = 0;
-  virtual bool work_waits() const      = 0;
+  virtual void on_turn()                      = 0;
+  virtual bool work_waits() const             = 0;
   virtual void on_users_done(uint32_t ticket) = 0;
-  virtual void begin_drain()           = 0;  // stop listening
-  virtual bool close_some(bool hurry)  = 0;  // paced; true: everything is closed
+  virtual void begin_drain()                  = 0;  // stop listening
+  virtual bool close_some(bool hurry)         = 0;  // paced; true: everything is closed
 };
 
 class Shard final : public engine::LoopClient, public store::Sink {
@@ -62,9 +62,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
   bool finished() const { return finished_; }
 
   // --- from the gateway
-  void add(Session& session);     // accepted here, or adopted
-  void gone(Session& session);    // its connection is closed
-  void leaving(Session& session); // it is not served any more
+  void add(Session& session);      // accepted here, or adopted
+  void gone(Session& session);     // its connection is closed
+  void leaving(Session& session);  // it is not served any more
   Taken take(Session& session, const proto::Split& frame);
   // Tells every shard of new or changed users; on_users_done(ticket) follows.
   void announce_users(std::span<const store::UserState> users, uint32_t ticket);
@@ -91,8 +91,8 @@ class Shard final : public engine::LoopClient, public store::Sink {
     uint32_t ticket  = 0;
     uint32_t missing = 0;
   };
-  static constexpr uint64_t kTickNs          = 100 * kNsPerMs;
-  static constexpr uint32_t kStalledPerTurn  = 256;
+  static constexpr uint64_t kTickNs         = 100 * kNsPerMs;
+  static constexpr uint32_t kStalledPerTurn = 256;
 
   void on_event(uint32_t from, const Event& event);
   void on_tick();
@@ -118,9 +118,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
   };
   std::vector<Waiting> announce_waiting_;  // found no credit
   Tick tick_;
-  bool draining_      = false;
-  bool counted_quiet_ = false;
-  bool finished_      = false;
+  bool draining_           = false;
+  bool counted_quiet_      = false;
+  bool finished_           = false;
   uint64_t drain_began_ns_ = 0;
 };
 

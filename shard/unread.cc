@@ -176,18 +176,18 @@ void Unread::advance(uint32_t index) {
     const store::Head head    = context_.store.head(wanted.conversation);
     if (head.newest <= wanted.cursor) continue;
     ++tally.reading;
-    const uint32_t item        = take(items_, items_free_);
-    items_[item].tally         = index;
-    items_[item].wanted        = wanted;
-    items_[item].entry.newest  = head.newest;
-    items_[item].entry.peer    = wanted.conversation.peer_of(tally.user);
+    const uint32_t item       = take(items_, items_free_);
+    items_[item].tally        = index;
+    items_[item].wanted       = wanted;
+    items_[item].entry.newest = head.newest;
+    items_[item].entry.peer   = wanted.conversation.peer_of(tally.user);
     read(item);
   }
   if (tallies_[index].reading > 0) return;
-  Tally tally           = std::move(tallies_[index]);
-  tallies_[index]       = {};
-  tallies_[index].next  = tallies_free_;
-  tallies_free_         = index;
+  Tally tally          = std::move(tallies_[index]);
+  tallies_[index]      = {};
+  tallies_[index].next = tallies_free_;
+  tallies_free_        = index;
   --tallies_used_;
   PayloadRef found = tally.failed ? PayloadRef{} : PayloadRef::adopt(Payload::copy(tally.found));
   if (tally.origin == context_.self) return arrived(tally.gathering, std::move(found));
@@ -196,12 +196,12 @@ void Unread::advance(uint32_t index) {
 
 void Unread::read(uint32_t index) {
   const Item& item = items_[index];
-  const auto asked = context_.store.read_page(
-      {.conversation = item.wanted.conversation,
-       .from         = item.have_newest ? item.wanted.cursor : item.entry.newest,
-       .count        = 1,
-       .bytes_max    = 1,
-       .cookie       = kCookieBit | index});
+  const auto asked =
+      context_.store.read_page({.conversation = item.wanted.conversation,
+                                .from  = item.have_newest ? item.wanted.cursor : item.entry.newest,
+                                .count = 1,
+                                .bytes_max = 1,
+                                .cookie    = kCookieBit | index});
   if (asked) return;
   // Whatever it is, not from within the caller's loop.
   items_[index].refused = asked.error().code == Errc::full ? Error{} : asked.error();
@@ -247,8 +247,8 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
   item.entry.author = message.author;
   item.entry.time   = message.time;
   item.entry.type   = message.type;
-  const Bytes body  = proto::is_audio(proto::MessageType(message.type)) ? as_bytes(kSoundPlaceholder)
-                                                                        : message.body;
+  const Bytes body = proto::is_audio(proto::MessageType(message.type)) ? as_bytes(kSoundPlaceholder)
+                                                                       : message.body;
   item.body.assign(body.begin(), body.end());
   if (item.wanted.cursor == 0) return finish_item(index, nullptr);
   read(index);

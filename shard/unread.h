@@ -84,7 +84,7 @@ class Unread {
     bool have_newest = false;
     UnreadFound entry{};
     uint32_t small_count = 0, hidden = 0;  // of the newest
-    Error refused;  // by the store at once; told on the next turn
+    Error refused;                         // by the store at once; told on the next turn
     std::vector<std::byte> body;
     uint32_t next = ~0u;
   };
@@ -97,7 +97,8 @@ class Unread {
   static uint32_t take(std::vector<T>& pool, uint32_t& free);
 
   void on_conversations(uint32_t gathering, Result<std::vector<UserId>> peers);
-  void ask_shard(uint32_t to, uint32_t gathering, UserId user, std::span<const UnreadWanted> wanted);
+  void ask_shard(uint32_t to, uint32_t gathering, UserId user,
+                 std::span<const UnreadWanted> wanted);
   void arrived(uint32_t gathering, engine::PayloadRef found);
   void complete(uint32_t gathering);
   void advance(uint32_t tally);

@@ -32,24 +32,24 @@ namespace ringtalk::store {
 struct Append {
   ConversationId conversation;
   UserId author{};
-  uint8_t type         = 0;  // MsgType as on the wire
-  Bytes body;                // copied before append() returns
-  uint64_t repeat_key  = 0;  // fingerprint of (author, seq, target, type, body); kept 60 s
-  uint64_t client_key  = 0;  // fingerprint of (author, client_msg_id), 0 = none; kept 24 h
-  uint64_t full_key    = 0;  // fingerprint of (client_key, target, type, body), 0 without client_key
+  uint8_t type = 0;         // MsgType as on the wire
+  Bytes body;               // copied before append() returns
+  uint64_t repeat_key = 0;  // fingerprint of (author, seq, target, type, body); kept 60 s
+  uint64_t client_key = 0;  // fingerprint of (author, client_msg_id), 0 = none; kept 24 h
+  uint64_t full_key   = 0;  // fingerprint of (client_key, target, type, body), 0 without client_key
   uint64_t deadline_ns = 0;  // monotonic
   uint64_t cookie      = 0;  // comes back with the result
 };
 
 struct Appended {
   uint64_t cookie = 0;
-  Error error;               // ok, or refused / timeout / os: then nothing below but conversation counts
+  Error error;  // ok, or refused / timeout / os: then nothing below but conversation counts
   ConversationId conversation;
   UserId author{};
   uint32_t msg_id = 0;
-  uint32_t time   = 0;       // seconds, never below that of the message before
+  uint32_t time   = 0;  // seconds, never below that of the message before
   uint8_t type    = 0;
-  Bytes body;                // valid during the call
+  Bytes body;  // valid during the call
 };
 
 struct Message {
@@ -71,10 +71,10 @@ struct Head {
 
 struct PageRequest {
   ConversationId conversation;
-  uint32_t from       = 0;  // newest id wanted, inclusive; 0 = the newest
-  uint32_t count      = 0;  // at most
-  uint32_t bytes_max  = 0;  // sum of bodies; at least one message is delivered if there is any
-  uint64_t cookie     = 0;
+  uint32_t from      = 0;  // newest id wanted, inclusive; 0 = the newest
+  uint32_t count     = 0;  // at most
+  uint32_t bytes_max = 0;  // sum of bodies; at least one message is delivered if there is any
+  uint64_t cookie    = 0;
 };
 
 // A send remembered for repeat protection, found again after a restart.
@@ -89,11 +89,11 @@ struct Repeat {
 
 class Sink {
  public:
-  virtual ~Sink() = default;
+  virtual ~Sink()                                  = default;
   virtual void on_appended(const Appended& result) = 0;
   // Newest first. error: ok (perhaps empty), corrupt (messages before the damage are delivered), os.
   virtual void on_page(uint64_t cookie, Error error, std::span<const Message> page) = 0;
-  virtual void on_failed(Error error) = 0;
+  virtual void on_failed(Error error)                                               = 0;
 };
 
 // --- users and conversations (relational) ---------------------------------------------------------
@@ -105,7 +105,7 @@ struct User {
   uint8_t sex         = 0;
   uint8_t status      = 0;  // 0 active … 3 left
   uint32_t created    = 0;
-  uint64_t stamp      = 0;  // sync stamp, see spec of 0x0208: max(now, newest stamp + 1) at each change
+  uint64_t stamp = 0;  // sync stamp, see spec of 0x0208: max(now, newest stamp + 1) at each change
 };
 
 struct Account {
@@ -113,7 +113,7 @@ struct Account {
   std::string password;         // argon2id text of md5hex(plain); empty: none
   std::string legacy_password;  // md5hex(md5hex(plain) + salt); empty: none
   std::string legacy_salt;
-  uint32_t epoch = 0;           // rises with every password change and disabling
+  uint32_t epoch = 0;  // rises with every password change and disabling
 };
 
 struct NewUser {
@@ -135,7 +135,7 @@ class Store {
   virtual ~Store() = default;
 
   // Messages. Errc::full: later; refused: disk full; closed: after on_failed() or close().
-  virtual Result<void> append(const Append& message)        = 0;
+  virtual Result<void> append(const Append& message) = 0;
   // A page sees every message appended before it. Errc::full: too many reads at once.
   virtual Result<void> read_page(const PageRequest& request) = 0;
   // Durable state only. {0} for a conversation nobody wrote in.
@@ -154,12 +154,13 @@ class Store {
   virtual bool idle() const = 0;
 
   // Relational. Errc::full leaves the callback uncalled.
-  virtual Result<void> find_account(std::string_view name, Callback<Account> done) = 0;  // not_found
-  virtual Result<void> find_user(UserId id, Callback<User> done)                   = 0;  // not_found
+  virtual Result<void> find_account(std::string_view name,
+                                    Callback<Account> done)      = 0;  // not_found
+  virtual Result<void> find_user(UserId id, Callback<User> done) = 0;  // not_found
   // All or none; exists: a name is taken (by another row with status other than 3).
   virtual Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) = 0;
   virtual Result<void> list_users(UserId after, uint32_t limit,
-                                  Callback<std::vector<User>> done) = 0;
+                                  Callback<std::vector<User>> done)                            = 0;
   // The better hash of an unchanged password: the epoch stays.
   virtual Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) = 0;
   // Rows of both users in the conversation list; durable before the first message is acknowledged.
@@ -173,7 +174,7 @@ inline constexpr uint32_t kConversationsMax = 10'000;  // of one user's list
 
 // Which shard owns what; pure functions of the id. The store distributes what it recovers by them.
 struct Homes {
-  uint32_t shards = 1;
+  uint32_t shards                                              = 1;
   uint32_t (*of_user)(UserId, uint32_t shards)                 = nullptr;
   uint32_t (*of_conversation)(ConversationId, uint32_t shards) = nullptr;
 };

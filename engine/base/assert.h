@@ -15,8 +15,9 @@ namespace ringtalk {
 }
 }  // namespace ringtalk
 
-#define RT_ASSERT(condition) \
-  (static_cast<bool>(condition) ? void(0) : ::ringtalk::assert_failed(#condition, __FILE__, __LINE__))
+#define RT_ASSERT(condition)              \
+  (static_cast<bool>(condition) ? void(0) \
+                                : ::ringtalk::assert_failed(#condition, __FILE__, __LINE__))
 
 #if defined(NDEBUG) || defined(__OPTIMIZE__)
 #define RT_VERIFY(condition) ((void)0)

@@ -25,8 +25,12 @@ T load_native(const void* from) {
   return value;
 }
 
-inline uint16_t load_be16(const void* from) { return __builtin_bswap16(load_native<uint16_t>(from)); }
-inline uint32_t load_be32(const void* from) { return __builtin_bswap32(load_native<uint32_t>(from)); }
+inline uint16_t load_be16(const void* from) {
+  return __builtin_bswap16(load_native<uint16_t>(from));
+}
+inline uint32_t load_be32(const void* from) {
+  return __builtin_bswap32(load_native<uint32_t>(from));
+}
 inline void store_be16(void* to, uint16_t value) {
   value = __builtin_bswap16(value);
   std::memcpy(to, &value, sizeof value);
@@ -36,6 +40,7 @@ inline void store_be32(void* to, uint32_t value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-static_assert(std::endian::native == std::endian::little, "the log format is little-endian, in place");
+static_assert(std::endian::native == std::endian::little,
+              "the log format is little-endian, in place");
 
 }  // namespace ringtalk

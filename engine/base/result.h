@@ -11,17 +11,17 @@ namespace ringtalk {
 
 enum class Errc : uint16_t {
   ok,
-  closed,      // the object is shutting down or gone
-  full,        // a bound was met; retry later
-  too_large,   // one item exceeds its limit
-  malformed,   // bytes that do not follow their format
-  corrupt,     // stored bytes whose checksum does not match
+  closed,     // the object is shutting down or gone
+  full,       // a bound was met; retry later
+  too_large,  // one item exceeds its limit
+  malformed,  // bytes that do not follow their format
+  corrupt,    // stored bytes whose checksum does not match
   not_found,
   exists,
-  refused,     // rule of the application
+  refused,  // rule of the application
   timeout,
-  unsupported, // a newer format, a kernel without the feature
-  os,          // errno in Error::os
+  unsupported,  // a newer format, a kernel without the feature
+  os,           // errno in Error::os
 };
 
 struct Error {
@@ -36,6 +36,8 @@ template <class T>
 using Result = std::expected<T, Error>;
 
 inline std::unexpected<Error> fail(Errc code) { return std::unexpected(Error{code}); }
-inline std::unexpected<Error> fail_os(int value) { return std::unexpected(Error::from_errno(value)); }
+inline std::unexpected<Error> fail_os(int value) {
+  return std::unexpected(Error::from_errno(value));
+}
 
 }  // namespace ringtalk

@@ -42,8 +42,8 @@ FailureTable::FailureTable(const FailureLimits& limits, engine::Random& random, 
   RT_ASSERT(limits.failures_max >= 1 && limits.failures_max <= 62);
   RT_ASSERT(limits.window_s >= 1);
   const uint64_t set_bytes = uint64_t{kWays} * entry_words_ * sizeof(uint32_t);
-  sets_ = std::bit_floor(std::max<uint64_t>(limits.memory_bytes / set_bytes, 1));
-  words_ = ZeroedArray<uint32_t>(sets_ * kWays * entry_words_);
+  sets_                    = std::bit_floor(std::max<uint64_t>(limits.memory_bytes / set_bytes, 1));
+  words_                   = ZeroedArray<uint32_t>(sets_ * kWays * entry_words_);
   random.fill(hash_key_);
 }
 
@@ -94,8 +94,8 @@ const uint32_t* FailureTable::find(uint64_t key) const {
 uint64_t FailureTable::key_of(std::string_view name, Bytes address) const {
   const Bytes network = network_of(address);
   std::array<unsigned char, 8 + 8 + 1> input{};
-  const uint64_t name_hash = siphash(reinterpret_cast<const unsigned char*>(name.data()), name.size(),
-                                     hash_key_.data());
+  const uint64_t name_hash =
+      siphash(reinterpret_cast<const unsigned char*>(name.data()), name.size(), hash_key_.data());
   std::memcpy(&input[0], &name_hash, 8);
   std::memcpy(&input[8], network.data(), network.size());
   input[16] = static_cast<unsigned char>(network.size());

@@ -46,9 +46,7 @@ class FailureTable {
   uint64_t key_of(std::string_view name, Bytes address) const;
   uint32_t second_of(uint64_t now_ns) const;
   size_t set_of(uint64_t key) const { return (key >> 32) & (sets_ - 1); }
-  uint32_t* entry(size_t set, uint32_t way) {
-    return &words_[(set * kWays + way) * entry_words_];
-  }
+  uint32_t* entry(size_t set, uint32_t way) { return &words_[(set * kWays + way) * entry_words_]; }
   const uint32_t* entry(size_t set, uint32_t way) const {
     return &words_[(set * kWays + way) * entry_words_];
   }
@@ -56,10 +54,10 @@ class FailureTable {
   const uint32_t* find(uint64_t key) const;
 
   const uint32_t window_s_;
-  const uint32_t times_;        // per entry: failures_max + 1
+  const uint32_t times_;  // per entry: failures_max + 1
   const uint32_t entry_words_;
   const uint64_t start_ns_;
-  size_t sets_;                 // power of two
+  size_t sets_;  // power of two
   std::array<std::byte, 16> hash_key_;
   ZeroedArray<uint32_t> words_;
 };

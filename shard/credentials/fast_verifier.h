@@ -29,7 +29,8 @@ class FastVerifier {
 
   void remember(UserId user, uint64_t password_epoch, std::string_view md5hex, uint64_t now_ns);
   // False means: unknown here, ask argon2id.
-  bool matches(UserId user, uint64_t password_epoch, std::string_view md5hex, uint64_t now_ns) const;
+  bool matches(UserId user, uint64_t password_epoch, std::string_view md5hex,
+               uint64_t now_ns) const;
   void forget(UserId user);
 
   size_t memory_bytes() const { return sets_.size() * sizeof(Set); }

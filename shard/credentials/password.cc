@@ -70,8 +70,8 @@ Result<std::string> hash_bytes(std::string_view secret, engine::Random& random, 
   std::array<unsigned char, kHashBytes> hash;
   random.fill(std::as_writable_bytes(std::span(salt)));
   errno = 0;
-  if (crypto_pwhash(hash.data(), hash.size(), secret.data(), secret.size(), salt.data(), cost.passes,
-                    cost.memory_bytes, crypto_pwhash_ALG_ARGON2ID13) != 0)
+  if (crypto_pwhash(hash.data(), hash.size(), secret.data(), secret.size(), salt.data(),
+                    cost.passes, cost.memory_bytes, crypto_pwhash_ALG_ARGON2ID13) != 0)
     return fail_os(errno != 0 ? errno : ENOMEM);
   return "$argon2id$v=19$m=" + std::to_string(cost.memory_bytes / kKiB) +
          ",t=" + std::to_string(cost.passes) + ",p=1$" + base64(salt.data(), salt.size()) + "$" +
@@ -120,8 +120,8 @@ Result<std::string> dummy_hash(engine::Random& random, PasswordCost cost) {
 PasswordVerdict verify_password(const StoredPassword& stored, std::string_view md5hex,
                                 std::string_view dummy) {
   if (!is_md5hex(md5hex)) return PasswordVerdict::wrong;  // says nothing about the name
-  const bool has_own   = cost_is_bearable(stored.argon2id);
-  const bool own_right = argon2id_verify(has_own ? stored.argon2id : dummy, md5hex);
+  const bool has_own      = cost_is_bearable(stored.argon2id);
+  const bool own_right    = argon2id_verify(has_own ? stored.argon2id : dummy, md5hex);
   const bool legacy_right = legacy_verify(md5hex, stored.legacy_md5, stored.legacy_salt);
   if (has_own) return own_right ? PasswordVerdict::right : PasswordVerdict::wrong;
   // A row that has an argon2id text which cannot be read was upgraded once: the old form is void.

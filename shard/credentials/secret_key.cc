@@ -31,7 +31,7 @@ class Fd {
 Result<SecretKey> load(int dir) {
   const Fd file(openat(dir, kName, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return errno == ELOOP ? fail(Errc::refused) : fail_os(errno);
-  struct stat status {};
+  struct stat status{};
   if (fstat(file.get(), &status) != 0) return fail_os(errno);
   if (!S_ISREG(status.st_mode) || (status.st_mode & 077) != 0 || status.st_uid != geteuid())
     return fail(Errc::refused);

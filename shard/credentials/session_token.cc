@@ -11,10 +11,10 @@
 namespace ringtalk::shard {
 namespace {
 
-constexpr int kVariant       = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
-constexpr size_t kBodyBytes  = 21;
-constexpr size_t kMacBytes   = 32;
-constexpr size_t kTokenBytes = kBodyBytes + kMacBytes;
+constexpr int kVariant           = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
+constexpr size_t kBodyBytes      = 21;
+constexpr size_t kMacBytes       = 32;
+constexpr size_t kTokenBytes     = kBodyBytes + kMacBytes;
 constexpr unsigned char kVersion = 1;
 
 static_assert(sodium_base64_ENCODED_LEN(kTokenBytes, kVariant) == kSessionTokenCharacters + 1);
@@ -42,8 +42,8 @@ Mac mac_of(const unsigned char* body, const SecretKey& key) {
 
 TokenSigner::TokenSigner(const SecretKey& secret) {
   RT_ASSERT(sodium_init() >= 0);
-  crypto_kdf_derive_from_key(reinterpret_cast<unsigned char*>(key_.data()), key_.size(), 1, "rttoken1",
-                             reinterpret_cast<const unsigned char*>(secret.data()));
+  crypto_kdf_derive_from_key(reinterpret_cast<unsigned char*>(key_.data()), key_.size(), 1,
+                             "rttoken1", reinterpret_cast<const unsigned char*>(secret.data()));
 }
 
 std::string TokenSigner::mint(const SessionToken& token) const {
@@ -65,8 +65,8 @@ Result<SessionToken> TokenSigner::open(std::string_view text, uint64_t wall_s) c
   std::array<unsigned char, kTokenBytes> bytes;
   size_t size = 0;
   if (text.size() != kSessionTokenCharacters || !is_ascii(text)) return fail(Errc::malformed);
-  if (sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &size, nullptr,
-                        kVariant) != 0)
+  if (sodium_base642bin(bytes.data(), bytes.size(), text.data(), text.size(), nullptr, &size,
+                        nullptr, kVariant) != 0)
     return fail(Errc::malformed);
   if (size != kTokenBytes) return fail(Errc::malformed);
   const Mac mac = mac_of(bytes.data(), key_);

@@ -31,7 +31,8 @@ class Batch {
 
   explicit Batch(uint32_t bytes_max)
       : bytes_max_(bytes_max),
-        words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes + kPageBytes) / 8)) {
+        words_(std::make_unique_for_overwrite<uint64_t[]>((bytes_max + kExtraBytes + kPageBytes) /
+                                                          8)) {
     RT_ASSERT(bytes_max % 8 == 0 && bytes_max >= kRecordBytesMax);
     rows_.reserve(kRowsMax);
   }

@@ -164,7 +164,7 @@ class Commit {
 
   Flight flight_             = Flight::none;
   bool write_ok_             = false;
-  uint32_t write_bytes_ = 0;  // of the write in flight, its zeros included
+  uint32_t write_bytes_      = 0;  // of the write in flight, its zeros included
   bool failed_               = false;
   bool hurry_                = false;
   uint64_t hold_until_ns_    = 0;

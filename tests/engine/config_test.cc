@@ -88,7 +88,7 @@ TEST(Config, FlagOverEnvironmentOverFileOverDefault) {
                                              {"RINGTALK_LIMITS_COUNT", "2"},
                                              {"RINGTALK_LIMITS_FLAG", "1"},
                                              {"RINGTALK_OTHER_IDS", "4, 5"}},
-                             .flags = {{"name", "flag"}}});
+                             .flags       = {{"name", "flag"}}});
   ASSERT_TRUE(config.report.ok()) << config.report.errors.front();
   EXPECT_EQ(config.name, "flag");
   EXPECT_EQ(config.count, 2u);
@@ -136,7 +136,8 @@ TEST(Config, SyntaxErrorsNameTheLine) {
 }
 
 TEST(Config, UnknownVariablesAreWarned) {
-  const Loaded config("", {.environment = {{"RINGTALK_LIMIT_COUNT", "1"}, {"RINGTALK_CONFIG", "x"}}});
+  const Loaded config("",
+                      {.environment = {{"RINGTALK_LIMIT_COUNT", "1"}, {"RINGTALK_CONFIG", "x"}}});
   EXPECT_TRUE(config.report.ok());
   ASSERT_EQ(config.report.warnings.size(), 1u);
   EXPECT_NE(config.report.warnings[0].find("RINGTALK_LIMIT_COUNT"), std::string::npos);
@@ -146,7 +147,8 @@ TEST(Config, NumbersAtTheirBounds) {
   for (const char* text : {"-1", "101", "1.5", "9223372036854775807", "\"5\"", "true", "[5]"})
     EXPECT_FALSE(Loaded(std::string("[limits]\ncount = ") + text).report.ok()) << text;
   for (const char* text : {"", " 5", "5 ", "0x5", "5e1", "-1", "99999999999999999999"})
-    EXPECT_FALSE(Loaded("", {.environment = {{"RINGTALK_LIMITS_COUNT", text}}}).report.ok()) << text;
+    EXPECT_FALSE(Loaded("", {.environment = {{"RINGTALK_LIMITS_COUNT", text}}}).report.ok())
+        << text;
   EXPECT_EQ(Loaded("[limits]\ncount = 0").count, 0u);
   for (const char* text : {"9223372036854775807 KiB", "1 KiB KiB", "KiB", "-1 MiB", "1kb", "2 GiB"})
     EXPECT_FALSE(Loaded("", {.environment = {{"RINGTALK_LIMITS_SIZE", text}}}).report.ok()) << text;
@@ -191,7 +193,9 @@ TEST(Config, FilesThatCannotBeReadAreNamed) {
   Fields fields;
   ConfigSchema schema;
   fields.bind(schema);
-  EXPECT_NE(schema.load({.file = "/nonexistent/x.toml"}).errors.at(0).find("/nonexistent/x.toml: No such"),
+  EXPECT_NE(schema.load({.file = "/nonexistent/x.toml"})
+                .errors.at(0)
+                .find("/nonexistent/x.toml: No such"),
             std::string::npos);
   EXPECT_NE(schema.load({.file = "/tmp"}).errors.at(0).find("not a regular file"),
             std::string::npos);

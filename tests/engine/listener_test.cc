@@ -118,7 +118,7 @@ TEST_F(ListenerTest, AFullTableWaitsBeforeItTriesAgain) {
 
 TEST_F(ListenerTest, SurvivesEveryEnding) {
   ring_.faults() = {.lose_more = 300, .cancelled = 100, .accept_emfile = 100, .delay = 200};
-  const int fd = world_.listen();
+  const int fd   = world_.listen();
   Listener listener(loop_, *this, fd);
   listener.resume();
   for (int i = 0; i < 500; ++i) {

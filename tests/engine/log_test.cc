@@ -81,8 +81,9 @@ TEST(LogLine, TextIsOneLineOfPrintableCharacters) {
 
 TEST(LogLine, WhatDoesNotFitIsLeftOutAndSaid) {
   const std::string big(4000, 'x');
-  const std::string line = line_of(Format::json, "e", {{"a", big}, {"b", big}, {"c", big}, {"d", 7}});
-  const auto parsed      = nlohmann::json::parse(line);
+  const std::string line =
+      line_of(Format::json, "e", {{"a", big}, {"b", big}, {"c", big}, {"d", 7}});
+  const auto parsed = nlohmann::json::parse(line);
   EXPECT_EQ(parsed["a"].get<std::string>().size(), kValueBytesMax);
   EXPECT_TRUE(parsed.contains("b"));
   EXPECT_FALSE(parsed.contains("c"));
@@ -185,7 +186,7 @@ TEST(Log, MoreCausesThanSlotsStillLog) {
 }
 
 TEST(Log, AFullPipeNeverStallsCallersAndLossIsCounted) {
-  Pipe pipe;  // nobody reads: 64 KiB fit into it
+  Pipe pipe;                 // nobody reads: 64 KiB fit into it
   static ManualClock clock;  // outlives the writer that stop() leaves behind
   const Totals before = totals();
   start({.fd = pipe.fd[1], .format = Format::json, .clock = &clock});

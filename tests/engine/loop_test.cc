@@ -123,7 +123,8 @@ TEST_F(LoopTest, TheClockIsFreshForCompletionsAndStandsStillWithinATurn) {
 
 TEST_F(LoopTest, TimersFireInTheTurnTheyAreDue) {
   struct Mark : Timer {
-    explicit Mark(Journal& j) : Timer([](Timer& t) noexcept { static_cast<Mark&>(t).journal.text += '!'; }), journal(j) {}
+    explicit Mark(Journal& j)
+        : Timer([](Timer& t) noexcept { static_cast<Mark&>(t).journal.text += '!'; }), journal(j) {}
     Journal& journal;
   } mark(journal);
   loop.timers().arm(mark, clock.now_ns() + 50 * kNsPerMs);

@@ -21,7 +21,8 @@ struct Event {
 struct Lanes {
   explicit Lanes(uint32_t shards) : matrix(shards) {
     for (uint32_t i = 0; i < shards; ++i) {
-      rings.push_back(std::make_unique<FakeRing>(world, FakeRing::Options{.slots = 1, .buffers = 1}));
+      rings.push_back(
+          std::make_unique<FakeRing>(world, FakeRing::Options{.slots = 1, .buffers = 1}));
       matrix.reader(i).bell    = &rings[i]->bell();
       matrix.reader(i).bell_fd = rings[i]->bell_fd();
       boxes.push_back(std::make_unique<Mailbox<Event>>(matrix, i));
@@ -64,7 +65,7 @@ TEST(Mailbox, RepliesAlwaysFit) {
       b.drain([&](uint32_t from, const Event&) { heard += from == 0; });
       EXPECT_EQ(heard, asked);
       // b fills its lane to a with its own work, in either way; a drains nothing.
-      uint64_t own = 0;
+      uint64_t own    = 0;
       const auto fill = [&](bool requests) {
         while (requests ? b.open_request(0) : b.reserve(0)) {
           b.push(0, {requests ? 1u : 0u, to_b, own});

@@ -39,7 +39,8 @@ TEST(Metrics, CountersAndGaugesAppearWithTheirLabels) {
 TEST(Metrics, LargeCountersKeepEveryDigit) {
   auto metrics = std::make_unique<Metrics>();
   metrics->add(Counter::bytes_in, 12'345'678'901'234'567);
-  EXPECT_TRUE(has_line(text_of(*metrics), "ringtalk_bytes_in_total{shard=\"0\"} 12345678901234567"));
+  EXPECT_TRUE(
+      has_line(text_of(*metrics), "ringtalk_bytes_in_total{shard=\"0\"} 12345678901234567"));
 }
 
 TEST(Metrics, HistogramsAreCumulativeAndEndWithInf) {
@@ -50,7 +51,8 @@ TEST(Metrics, HistogramsAreCumulativeAndEndWithInf) {
   EXPECT_TRUE(has_line(text, "# TYPE ringtalk_loop_turn_seconds histogram"));
   EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_bucket{shard=\"0\",le=\"1.024e-06\"} 1"));
   EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_bucket{shard=\"0\",le=\"4.096e-06\"} 3"));
-  EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_bucket{shard=\"0\",le=\"68.719476736\"} 4"));
+  EXPECT_TRUE(
+      has_line(text, "ringtalk_loop_turn_seconds_bucket{shard=\"0\",le=\"68.719476736\"} 4"));
   EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_bucket{shard=\"0\",le=\"+Inf\"} 5"));
   EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_count{shard=\"0\"} 5"));
   EXPECT_TRUE(has_line(text, "ringtalk_loop_turn_seconds_sum{shard=\"0\"} 200.0020065"));

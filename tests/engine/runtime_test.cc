@@ -50,10 +50,9 @@ TEST(Runtime, ARingThatCannotBeMadeIsReportedAndNoBodyRuns) {
   SKIP_WITHOUT_URING();
   Runtime runtime;
   std::atomic<uint32_t> ran{0};
-  RingConfig bad = small();
-  bad.sq_entries = 0;
-  const auto started =
-      runtime.start(3, bad, [&](Runtime::Seat&) { ++ran; }, [&] { ran += 100; });
+  RingConfig bad     = small();
+  bad.sq_entries     = 0;
+  const auto started = runtime.start(3, bad, [&](Runtime::Seat&) { ++ran; }, [&] { ran += 100; });
   EXPECT_FALSE(started);
   EXPECT_EQ(ran, 0u);
 }

@@ -76,8 +76,9 @@ void random_run(uint64_t seed, size_t large) {
         } else if (queue.in_flight() > 0) {
           check_flying();
           const uint64_t kind = random.below(4);
-          const auto sent     = static_cast<uint32_t>(
-              kind == 0 ? 0 : kind == 1 ? flying.size() : random.below(flying.size() + 1));
+          const auto sent     = static_cast<uint32_t>(kind == 0   ? 0
+                                                      : kind == 1 ? flying.size()
+                                                                  : random.below(flying.size() + 1));
           queue.consume(sent, pool);
           model.erase(0, sent);
           out = {};
@@ -129,7 +130,8 @@ TEST(SendQueue, ALargePayloadIsSharedASmallOneIsCopied) {
   }  // the queues hold it now
   one.consume(100, pool);
   const auto again = one.gather(parts);
-  EXPECT_EQ(std::string(static_cast<const char*>(again[0].iov_base), again[0].iov_len), big.substr(100));
+  EXPECT_EQ(std::string(static_cast<const char*>(again[0].iov_base), again[0].iov_len),
+            big.substr(100));
   EXPECT_EQ(std::string(static_cast<const char*>(again[1].iov_base), again[1].iov_len), small);
   one.consume(one.in_flight(), pool);
   two.consume(0, pool);
@@ -150,7 +152,8 @@ TEST(SendQueue, ManySmallOnesLeaveInFewParts) {
   // More parts than one send takes: the rest waits its turn.
   std::deque<PayloadRef> payloads;
   for (size_t i = 0; i < 2 * SendQueue::kGatherMax + 3; ++i)
-    queue.push(PayloadRef::adopt(Payload::copy(as_bytes(std::string(5000, static_cast<char>('a' + i % 26))))),
+    queue.push(PayloadRef::adopt(
+                   Payload::copy(as_bytes(std::string(5000, static_cast<char>('a' + i % 26))))),
                pool);
   EXPECT_EQ(queue.gather(parts).size(), SendQueue::kGatherMax);
   EXPECT_EQ(queue.in_flight(), 5000 * SendQueue::kGatherMax);
@@ -176,7 +179,8 @@ TEST(BlockPool, KeepsABoundedNumberOfFreeBlocks) {
   BlockPool pool;
   for (uint8_t size = 0; size < BlockPool::kBlockBytes.size(); ++size) {
     std::vector<void*> out;
-    for (uint64_t bytes = 0; bytes < 2 * BlockPool::kKeptBytesMax; bytes += BlockPool::kBlockBytes[size])
+    for (uint64_t bytes = 0; bytes < 2 * BlockPool::kKeptBytesMax;
+         bytes += BlockPool::kBlockBytes[size])
       out.push_back(pool.take(size));
     EXPECT_EQ(pool.out_bytes(), out.size() * BlockPool::kBlockBytes[size]);
     for (void* block : out) pool.give(block, size);

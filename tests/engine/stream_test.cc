@@ -154,8 +154,8 @@ TEST_F(StreamTest, TheirEofFirst) {
 }
 
 TEST_F(StreamTest, EofMayBeIgnoredAndAnsweredLater) {
-  auto [client, stream]  = connect();
-  stream->finish_at_eof  = false;
+  auto [client, stream] = connect();
+  stream->finish_at_eof = false;
   stream->receive(false);
   client.finish();
   turns();
@@ -230,8 +230,9 @@ TEST_F(StreamTest, AResetWhileLingeringOrFinishing) {
 
 // Pauses and resumes at random moments, with every ending a multishot receive may have.
 TEST_F(StreamTest, PauseAndResumeLoseAndRepeatNoByte) {
-  side_.ring.faults() = {.short_count = 300, .lose_more = 200, .cancelled = 100, .no_buffers = 200, .delay = 200};
-  auto [client, stream] = connect();
+  side_.ring.faults() = {
+      .short_count = 300, .lose_more = 200, .cancelled = 100, .no_buffers = 200, .delay = 200};
+  auto [client, stream]  = connect();
   const std::string text = numbered(60'000);
   size_t written         = 0;
   stream->receive(true);
@@ -280,18 +281,20 @@ TEST_F(StreamTest, APausedStreamStopsReading) {
 
 // All forms of pushes against short sends: the client sees exactly what was pushed, in order.
 TEST_F(StreamTest, ShortSendsInOrder) {
-  side_.ring.faults() = {.short_count = 500, .delay = 100};
+  side_.ring.faults()   = {.short_count = 500, .delay = 100};
   auto [client, stream] = connect(700);
   std::string pushed, got;
   for (int i = 0; i < 3000; ++i) {
     if (stream->queued_bytes() < 40'000) {
-      const std::string text = numbered(1 + world_.random().below(world_.random().below(10) ? 200 : 6000));
+      const std::string text =
+          numbered(1 + world_.random().below(world_.random().below(10) ? 200 : 6000));
       switch (world_.random().below(3)) {
         case 0: stream->push(as_bytes(text)); break;
         case 1: stream->push(PayloadRef::adopt(Payload::copy(as_bytes(text)))); break;
         default: {
           const std::string part = text.substr(0, SendQueue::kCopyBytesMax);
-          std::memcpy(stream->reserve(static_cast<uint32_t>(part.size())), part.data(), part.size());
+          std::memcpy(stream->reserve(static_cast<uint32_t>(part.size())), part.data(),
+                      part.size());
           pushed += part;
           continue;
         }
@@ -412,7 +415,13 @@ TEST_F(StreamTest, AbortWhilePassing) {
 
 // Many lives at random, every fault: each ends with on_closed() and nothing left behind.
 TEST_F(StreamTest, EveryLifeEnds) {
-  side_.ring.faults() = {.short_count = 200, .lose_more = 100, .cancelled = 50, .reset = 10, .no_buffers = 100, .delay = 300, .reorder = true};
+  side_.ring.faults() = {.short_count = 200,
+                         .lose_more   = 100,
+                         .cancelled   = 50,
+                         .reset       = 10,
+                         .no_buffers  = 100,
+                         .delay       = 300,
+                         .reorder     = true};
   for (int life = 0; life < 300; ++life) {
     auto [client, stream] = connect(1 + static_cast<uint32_t>(world_.random().below(100)));
     for (int i = 0; i < 20 && !stream->closed; ++i) {
@@ -420,11 +429,19 @@ TEST_F(StreamTest, EveryLifeEnds) {
         case 0: stream->receive(true); break;
         case 1: stream->receive(false); break;
         case 2: stream->pause(); break;
-        case 3: if (stream->is_open()) stream->push(as_bytes(numbered(300))); break;
-        case 4: if (client.end() == FakeClient::End::open) client.write(numbered(100)); break;
+        case 3:
+          if (stream->is_open()) stream->push(as_bytes(numbered(300)));
+          break;
+        case 4:
+          if (client.end() == FakeClient::End::open) client.write(numbered(100));
+          break;
         case 5: client.read(); break;
-        case 6: if (world_.random().below(8) == 0) stream->finish(); break;
-        case 7: if (world_.random().below(20) == 0) stream->abort(); break;
+        case 6:
+          if (world_.random().below(8) == 0) stream->finish();
+          break;
+        case 7:
+          if (world_.random().below(20) == 0) stream->abort();
+          break;
         default: turns(1);
       }
     }

@@ -157,8 +157,7 @@ TEST(TimerWheel, ManyIdleTimersCostFewMoves) {
   TimerWheel wheel(kStart);
   std::vector<Probe> probes(100'000);
   SeededRandom random(5);
-  for (Probe& probe : probes)
-    wheel.arm(probe, kStart + 100 * kNsPerS + random.below(20 * kNsPerS));
+  for (Probe& probe : probes) wheel.arm(probe, kStart + 100 * kNsPerS + random.below(20 * kNsPerS));
   uint64_t now  = kStart;
   uint32_t wake = 0;
   while (wheel.next_due_ns() <= kStart + 100 * kNsPerS) {
@@ -184,8 +183,9 @@ class Model {
         case 1:
         case 2: arm(random_.below(probes_.size())); break;
         case 3: cancel(random_.below(probes_.size())); break;
-        case 4: advance(wheel_.next_due_ns() == TimerWheel::kNever ? now_ : wheel_.next_due_ns());
-                break;
+        case 4:
+          advance(wheel_.next_due_ns() == TimerWheel::kNever ? now_ : wheel_.next_due_ns());
+          break;
         default: advance(now_ + random_distance()); break;
       }
       if (step % 64 == 0) wheel_.check_invariants();

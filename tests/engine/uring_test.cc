@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
-#include <array>
 #include <functional>
 #include <string>
 #include <thread>
@@ -49,7 +49,8 @@ bool turn_until(UringRing& ring, const std::function<bool()>& wanted) {
 }
 
 struct Peer {
-  explicit Peer(uint16_t port, int receive_bytes = 0) : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Peer(uint16_t port, int receive_bytes = 0)
+      : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (receive_bytes) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     sockaddr_in to{};
     to.sin_family      = AF_INET;
@@ -111,7 +112,8 @@ class UringTest : public testing::Test {
   }
   static std::string take(UringRing& ring, int32_t result, uint32_t flags) {
     if (!(flags & kHasBuffer)) return {};
-    std::string text(as_text(ring.buffer(buffer_id(flags)).first(static_cast<size_t>(std::max(result, 0)))));
+    std::string text(
+        as_text(ring.buffer(buffer_id(flags)).first(static_cast<size_t>(std::max(result, 0)))));
     ring.give_back(buffer_id(flags));
     return text;
   }
@@ -148,7 +150,8 @@ TEST_F(UringTest, TwoListenersOnOneRing) {
     peers.emplace_back(one->port);
     if (i % 2) peers.emplace_back(two->port);
   }
-  EXPECT_TRUE(turn_until(*ring, [&] { return first.results.size() == 5 && second.results.size() == 2; }));
+  EXPECT_TRUE(
+      turn_until(*ring, [&] { return first.results.size() == 5 && second.results.size() == 2; }));
   // Cancelling one leaves the other.
   ring->cancel(first, ignored);
   EXPECT_TRUE(turn_until(*ring, [&] { return first.over; }));
@@ -169,8 +172,8 @@ TEST_F(UringTest, TwoListenersOnOneRing) {
 }
 
 TEST_F(UringTest, MultishotReceiveRunsOutOfBuffersAndGoesOn) {
-  auto ring         = make();
-  auto [peer, slot] = connected(*ring);
+  auto ring              = make();
+  auto [peer, slot]      = connected(*ring);
   const std::string text = pattern(200'000);
   std::string got;
   std::vector<std::pair<int32_t, uint32_t>> held;  // buffers kept, to exhaust them
@@ -235,8 +238,8 @@ TEST_F(UringTest, CancelEndsWhatWaitsAndMissesWhatIsOver) {
 }
 
 TEST_F(UringTest, GatheredSendsKeepTheirOrder) {
-  auto ring         = make();
-  auto [peer, slot] = connected(*ring);
+  auto ring              = make();
+  auto [peer, slot]      = connected(*ring);
   const std::string text = pattern(300'000);
   std::string got;
   std::thread reader([&, &p = peer] {
@@ -250,7 +253,8 @@ TEST_F(UringTest, GatheredSendsKeepTheirOrder) {
   while (sent < text.size()) {
     std::vector<iovec> parts;
     for (size_t at = sent; at < text.size() && parts.size() < 16; at += 1000)
-      parts.push_back({const_cast<char*>(text.data()) + at, std::min<size_t>(1000, text.size() - at)});
+      parts.push_back(
+          {const_cast<char*>(text.data()) + at, std::min<size_t>(1000, text.size() - at)});
     Note send;
     ring->sendv(slot, parts, send);
     ring->turn(0);
@@ -375,10 +379,16 @@ TEST_F(UringTest, PassIntoAFullTableIsEnfile) {
   auto two        = connected(*ring);
   Note first, second, closed, a, b;
   ring->pass(one.second, target->bell_fd(), first);
-  EXPECT_TRUE(turn_until(*ring, [&] { target->turn(0); return first.over; }));
+  EXPECT_TRUE(turn_until(*ring, [&] {
+    target->turn(0);
+    return first.over;
+  }));
   EXPECT_EQ(first.last(), 0);
   ring->pass(two.second, target->bell_fd(), second);
-  EXPECT_TRUE(turn_until(*ring, [&] { target->turn(0); return second.over; }));
+  EXPECT_TRUE(turn_until(*ring, [&] {
+    target->turn(0);
+    return second.over;
+  }));
   EXPECT_EQ(second.last(), -ENFILE);
   // It is still good here.
   Note send;
@@ -450,8 +460,8 @@ TEST_F(UringTest, BellsFromAnotherRingAndFromAForeignThread) {
 }
 
 TEST_F(UringTest, WriteSyncThenRead) {
-  auto ring = make();
-  char name[] = "/tmp/uring_test_XXXXXX";
+  auto ring    = make();
+  char name[]  = "/tmp/uring_test_XXXXXX";
   const int fd = ::mkstemp(name);
   ASSERT_GE(fd, 0);
   ::unlink(name);

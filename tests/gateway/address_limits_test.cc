@@ -48,7 +48,8 @@ TEST(AddressLimits, ARefusedOneIsNotCounted) {
 TEST(AddressLimits, LoopbackAndUnknownAreExempt) {
   AddressLimits limits(1, 1);
   for (int i = 0; i < 100; ++i)
-    for (const uint32_t address : {0x7f000001u, 0x7fffffffu, 0u}) EXPECT_TRUE(limits.admit(address, 1));
+    for (const uint32_t address : {0x7f000001u, 0x7fffffffu, 0u})
+      EXPECT_TRUE(limits.admit(address, 1));
   limits.forget(0);
   limits.forget(0x7f000001);
 }
@@ -60,7 +61,8 @@ TEST(AddressLimits, OffIsOff) {
 
 TEST(AddressLimits, AFloodOfAddressesIsBoundedAndForgotten) {
   AddressLimits limits(2, 10);
-  for (uint32_t i = 0; i < AddressLimits::kEntriesMax; ++i) EXPECT_TRUE(limits.admit(0x0b000000 + i, kNsPerS));
+  for (uint32_t i = 0; i < AddressLimits::kEntriesMax; ++i)
+    EXPECT_TRUE(limits.admit(0x0b000000 + i, kNsPerS));
   // Full of strangers: unknown addresses are admitted unchecked, known ones are still held to it.
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(limits.admit(0x0c000000, kNsPerS));
   EXPECT_TRUE(limits.admit(0x0b000000, kNsPerS));

@@ -28,10 +28,10 @@ std::vector<Answer> take_answers(std::string& text, bool head = false) {
     answer.status = std::stoi(text.substr(9, 3));
     size_t at     = text.find("\r\n") + 2;
     while (at < end) {
-      const size_t eol   = text.find("\r\n", at);
-      const size_t colon = text.find(": ", at);
+      const size_t eol                           = text.find("\r\n", at);
+      const size_t colon                         = text.find(": ", at);
       answer.fields[text.substr(at, colon - at)] = text.substr(colon + 2, eol - colon - 2);
-      at = eol + 2;
+      at                                         = eol + 2;
     }
     const size_t length = head ? 0 : std::stoul(answer.fields.at("Content-Length"));
     if (text.size() < end + 4 + length) return found;
@@ -95,7 +95,9 @@ TEST_F(Http, Routes) {
   EXPECT_EQ(status_of("GET /healthz HTTP/1.0\r\n\r\n"), 200);
   EXPECT_EQ(end_, End::finished) << "HTTP/1.0 closes";
   EXPECT_EQ(status_of(get("/healthz?x=y&z")), 200);
-  EXPECT_EQ(status_of(get("/api/v1/users", "Authorization: Bearer " + std::string(kAdminToken) + "\r\n")), 200);
+  EXPECT_EQ(
+      status_of(get("/api/v1/users", "Authorization: Bearer " + std::string(kAdminToken) + "\r\n")),
+      200);
 }
 
 TEST_F(Http, MetricsNeedTheTokenOffLoopback) {
@@ -109,7 +111,8 @@ TEST_F(Http, MetricsNeedTheTokenOffLoopback) {
     return answers.empty() ? 0 : answers[0].status;
   };
   EXPECT_EQ(ask(get("/metrics")), 401);
-  EXPECT_EQ(ask(get("/metrics", "Authorization: Bearer " + std::string(kAdminToken) + "\r\n")), 200);
+  EXPECT_EQ(ask(get("/metrics", "Authorization: Bearer " + std::string(kAdminToken) + "\r\n")),
+            200);
   EXPECT_EQ(ask(get("/healthz")), 200);
 }
 
@@ -118,9 +121,11 @@ TEST_F(Http, TheTokenIsCheckedBeforeAnythingElse) {
   std::string wrong = good;
   wrong.back() ^= 1;
   for (const std::string& field :
-       {std::string(), std::string("Authorization: Bearer \r\n"), "Authorization: Bearer " + wrong + "\r\n",
-        "Authorization: Bearer " + good.substr(1) + "\r\n", "Authorization: Bearer " + good + "0\r\n",
-        "Authorization: Basic " + good + "\r\n", "Authorization: " + good + "\r\n"}) {
+       {std::string(), std::string("Authorization: Bearer \r\n"),
+        "Authorization: Bearer " + wrong + "\r\n",
+        "Authorization: Bearer " + good.substr(1) + "\r\n",
+        "Authorization: Bearer " + good + "0\r\n", "Authorization: Basic " + good + "\r\n",
+        "Authorization: " + good + "\r\n"}) {
     EXPECT_EQ(status_of(get("/api/v1/users", field)), 401) << field;
     const auto refused = exchange(get("/api/v1/nothing", field));
     ASSERT_EQ(refused.size(), 1u);
@@ -165,7 +170,8 @@ TEST_F(Http, PipeliningKeepsTheOrder) {
                           : get("/nowhere");
   const auto answers = exchange(bytes);
   ASSERT_EQ(answers.size(), 200u);
-  for (size_t i = 0; i < 200; ++i) EXPECT_EQ(answers[i].status, i % 3 == 0 ? 201 : i % 3 == 1 ? 200 : 404);
+  for (size_t i = 0; i < 200; ++i)
+    EXPECT_EQ(answers[i].status, i % 3 == 0 ? 201 : i % 3 == 1 ? 200 : 404);
 }
 
 TEST_F(Http, HeadHasNoBody) {
@@ -176,7 +182,8 @@ TEST_F(Http, HeadHasNoBody) {
   const size_t end = text.find("\r\n\r\n");
   ASSERT_NE(end, text.npos);
   EXPECT_NE(text.find("Content-Length: 3"), text.npos);
-  EXPECT_TRUE(text.substr(end + 4).starts_with("HTTP/1.1 200")) << "a body would be read as the next answer";
+  EXPECT_TRUE(text.substr(end + 4).starts_with("HTTP/1.1 200"))
+      << "a body would be read as the next answer";
   client.close();
 }
 
@@ -206,7 +213,7 @@ TEST_F(Http, HeaderBounds) {
 
 TEST_F(Http, WhatIsAmbiguousOrOldIsRefused) {
   const std::string token = "Authorization: Bearer " + std::string(kAdminToken) + "\r\n";
-  const auto with = [&](const std::string& fields, const std::string& body) {
+  const auto with         = [&](const std::string& fields, const std::string& body) {
     return status_of("POST /api/v1/users HTTP/1.1\r\nHost: x\r\n" + token + fields + "\r\n" + body);
   };
   EXPECT_EQ(with("Content-Length: 2\r\nContent-Length: 3\r\n", "{}x"), 400);
@@ -251,7 +258,8 @@ TEST_F(Http, BodiesByTheirDeclaredLength) {
   // Bulk has a bound of its own.
   std::string list;
   for (int i = 0; i < 3000; ++i)
-    list += std::string(i ? "," : "") + "{\"name\":\"bulk" + std::to_string(i) + "\",\"nick\":\"n\"}";
+    list +=
+        std::string(i ? "," : "") + "{\"name\":\"bulk" + std::to_string(i) + "\",\"nick\":\"n\"}";
   const std::string bulk = "{\"users\":[" + list + "],\"tokens\":true}";
   ASSERT_GT(bulk.size(), 65536u);
   const auto answers = exchange(post("/api/v1/users:bulk", bulk));
@@ -262,14 +270,16 @@ TEST_F(Http, BodiesByTheirDeclaredLength) {
 }
 
 TEST_F(Http, UsersAreAddedAndReachableAtOnce) {
-  const auto made = exchange(post("/api/v1/users", R"({"name":"dora","nick":"Dora","token":true})"));
+  const auto made =
+      exchange(post("/api/v1/users", R"({"name":"dora","nick":"Dora","token":true})"));
   ASSERT_EQ(made.size(), 1u);
   ASSERT_EQ(made[0].status, 201);
   const auto user = json::parse(made[0].body);
   EXPECT_EQ(user["id"], 5);
   for (uint32_t door = 0; door < 2; ++door) {
     Client& dora = world_.connect(door);
-    dora.write(login_frame("dora", "token:" + user["token"].get<std::string>(), door ? kPhone : kWindows));
+    dora.write(
+        login_frame("dora", "token:" + user["token"].get<std::string>(), door ? kPhone : kWindows));
     world_.settle();
     EXPECT_EQ(world_.result_of_login(dora), 0);
   }
@@ -279,7 +289,8 @@ TEST_F(Http, UsersAreAddedAndReachableAtOnce) {
   EXPECT_EQ(alice.acks().size(), 1u) << "201 means every shard knows";
 
   EXPECT_EQ(status_of(post("/api/v1/users", R"({"name":"dora"})")), 409);
-  const auto listed = exchange(get("/api/v1/users?after=3&limit=1", "Authorization: Bearer " + std::string(kAdminToken) + "\r\n"));
+  const auto listed = exchange(get("/api/v1/users?after=3&limit=1",
+                                   "Authorization: Bearer " + std::string(kAdminToken) + "\r\n"));
   ASSERT_EQ(listed.size(), 1u);
   const auto list = json::parse(listed[0].body);
   EXPECT_EQ(list["users"].size(), 1u);
@@ -292,30 +303,44 @@ TEST_F(Http, UsersAreAddedAndReachableAtOnce) {
   world_.settle();
   EXPECT_EQ(world_.result_of_login(emil), 0);
   // All or nothing.
-  EXPECT_EQ(status_of(post("/api/v1/users:bulk", R"({"users":[{"name":"f1"},{"name":"dora"}]})")), 409);
-  EXPECT_EQ(status_of(post("/api/v1/users", R"({"name":"f1"})")), 201) << "the refused bulk left nothing";
+  EXPECT_EQ(status_of(post("/api/v1/users:bulk", R"({"users":[{"name":"f1"},{"name":"dora"}]})")),
+            409);
+  EXPECT_EQ(status_of(post("/api/v1/users", R"({"name":"f1"})")), 201)
+      << "the refused bulk left nothing";
 }
 
 TEST_F(Http, BadJsonAndBadFields) {
   const std::string deep(100'000 / 2, '[');
-  for (const std::string& body :
-       {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("\"x\""),
-        deep, std::string(30'000, '{'), "{\"a\":" + std::string(17, '[') + std::string(17, ']') + "}",
-        std::string("{\"name\":\"\"}"), std::string("{\"name\":\"a b\"}"), std::string("{\"name\":5}"),
-        std::string("{\"name\":\"\\u0000\"}"), std::string("{\"name\":\"a\\nb\"}"),
-        std::string("{\"name\":\"\xff\"}"), "{\"name\":\"" + std::string(33, 'n') + "\"}",
-        std::string(R"({"name":"x","nick":5})"), std::string(R"({"name":"x","department":-1})"),
-        std::string(R"({"name":"x","department":4294967296})"),
-        std::string(R"({"name":"x","password":5})"), std::string(R"({"name":"x","password":""})"),
-        R"({"name":"x","password":")" + std::string(1025, 'p') + "\"}"}) {
+  for (const std::string& body : {std::string(),
+                                  std::string("{"),
+                                  std::string("[]"),
+                                  std::string("null"),
+                                  std::string("\"x\""),
+                                  deep,
+                                  std::string(30'000, '{'),
+                                  "{\"a\":" + std::string(17, '[') + std::string(17, ']') + "}",
+                                  std::string("{\"name\":\"\"}"),
+                                  std::string("{\"name\":\"a b\"}"),
+                                  std::string("{\"name\":5}"),
+                                  std::string("{\"name\":\"\\u0000\"}"),
+                                  std::string("{\"name\":\"a\\nb\"}"),
+                                  std::string("{\"name\":\"\xff\"}"),
+                                  "{\"name\":\"" + std::string(33, 'n') + "\"}",
+                                  std::string(R"({"name":"x","nick":5})"),
+                                  std::string(R"({"name":"x","department":-1})"),
+                                  std::string(R"({"name":"x","department":4294967296})"),
+                                  std::string(R"({"name":"x","password":5})"),
+                                  std::string(R"({"name":"x","password":""})"),
+                                  R"({"name":"x","password":")" + std::string(1025, 'p') + "\"}"}) {
     const auto answers = exchange(post("/api/v1/users", body));
     ASSERT_EQ(answers.size(), 1u) << body.substr(0, 60);
     EXPECT_EQ(answers[0].status, 400) << body.substr(0, 60);
     EXPECT_TRUE(json::parse(answers[0].body).contains("error"));
   }
   for (const std::string& body :
-       {std::string(R"({"users":[]})"), std::string(R"({"users":5})"), std::string(R"({"users":[5]})"),
-        std::string(R"({"users":[{"name":"x","password":"p"}]})"), std::string(R"({"users":[{"name":"x"},{}]})")})
+       {std::string(R"({"users":[]})"), std::string(R"({"users":5})"),
+        std::string(R"({"users":[5]})"), std::string(R"({"users":[{"name":"x","password":"p"}]})"),
+        std::string(R"({"users":[{"name":"x"},{}]})")})
     EXPECT_EQ(status_of(post("/api/v1/users:bulk", body)), 400) << body;
   const std::string token = "Authorization: Bearer " + std::string(kAdminToken) + "\r\n";
   for (const char* query : {"after=x", "limit=0", "limit=-1", "after=99999999999", "limit=1x"})
@@ -379,7 +404,8 @@ TEST_F(Http, AnswersNobodyReadsStopTheQuestions) {
 
 TEST_F(Http, TooManyConnectionsAreClosedAtOnce) {
   std::vector<engine::FakeClient> clients;
-  for (size_t i = 0; i < gateway::HttpGateway::kConnectionsMax + 10; ++i) clients.push_back(world_.connect_http());
+  for (size_t i = 0; i < gateway::HttpGateway::kConnectionsMax + 10; ++i)
+    clients.push_back(world_.connect_http());
   world_.settle();
   size_t closed = 0;
   for (auto& client : clients) closed += client.end() != End::open;
@@ -391,8 +417,8 @@ TEST_F(Http, TooManyConnectionsAreClosedAtOnce) {
 
 TEST_F(Http, AClientThatLeavesDuringItsAnswer) {
   world_.run_store_workers = false;
-  auto reset   = world_.connect_http();
-  auto halfway = world_.connect_http();
+  auto reset               = world_.connect_http();
+  auto halfway             = world_.connect_http();
   reset.write(post("/api/v1/users", R"({"name":"gone"})"));
   halfway.write(post("/api/v1/users", R"({"name":"half"})"));
   world_.settle();
@@ -406,7 +432,8 @@ TEST_F(Http, AClientThatLeavesDuringItsAnswer) {
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].status, 201);
   EXPECT_EQ(halfway.end(), End::finished);
-  EXPECT_EQ(status_of(post("/api/v1/users", R"({"name":"gone"})")), 409) << "it was done all the same";
+  EXPECT_EQ(status_of(post("/api/v1/users", R"({"name":"gone"})")), 409)
+      << "it was done all the same";
 }
 
 TEST_F(Http, RandomBytes) {

@@ -21,7 +21,8 @@ std::string read_all(const std::string& path) {
   return text.str();
 }
 
-Invocation run(std::vector<const char*> flags, std::map<std::string, std::string> environment = {}) {
+Invocation run(std::vector<const char*> flags,
+               std::map<std::string, std::string> environment = {}) {
   flags.insert(flags.begin(), "ringtalkd");
   return read_command_line(static_cast<int>(flags.size()), flags.data(), environment);
 }
@@ -87,9 +88,8 @@ TEST(CommandLine, NothingGivenRunsOnDefaults) {
 }
 
 TEST(CommandLine, EveryFlagReachesItsSetting) {
-  const Invocation invocation =
-      run({"--data-dir", "/x", "--listen", "0.0.0.0:1", "--http=[::1]:0", "--shards", "4",
-           "--ports-file", "p.json"});
+  const Invocation invocation = run({"--data-dir", "/x", "--listen", "0.0.0.0:1", "--http=[::1]:0",
+                                     "--shards", "4", "--ports-file", "p.json"});
   ASSERT_TRUE(invocation.run) << invocation.error;
   EXPECT_EQ(invocation.settings.data_dir, "/x");
   EXPECT_EQ(invocation.settings.listen.text(), "0.0.0.0:1");
@@ -132,9 +132,14 @@ TEST(CommandLine, MistakesExitWith2AndSayAll) {
   EXPECT_NE(bad.error.find("--shards: shards: 999 is outside 0…256"), std::string::npos);
   EXPECT_NE(bad.error.find("--listen: listen: HOST:PORT"), std::string::npos);
   EXPECT_NE(bad.error.find("--http: http: the host must"), std::string::npos);
-  for (std::vector<const char*> flags : std::vector<std::vector<const char*>>{
-           {"--nonsense"}, {"extra"}, {"--shards"}, {"--data-dir", ""}, {"--config", "/nonexistent"},
-           {"--listen", "127.0.0.1:9", "--http", "127.0.0.1:9"}, {"--shards", "1", "--shards", "2"}}) {
+  for (std::vector<const char*> flags :
+       std::vector<std::vector<const char*>>{{"--nonsense"},
+                                             {"extra"},
+                                             {"--shards"},
+                                             {"--data-dir", ""},
+                                             {"--config", "/nonexistent"},
+                                             {"--listen", "127.0.0.1:9", "--http", "127.0.0.1:9"},
+                                             {"--shards", "1", "--shards", "2"}}) {
     const Invocation invocation = run(flags);
     EXPECT_FALSE(invocation.run) << flags[0];
     EXPECT_EQ(invocation.exit_code, 2) << flags[0];

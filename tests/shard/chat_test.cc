@@ -19,8 +19,8 @@ class Chat : public testing::TestWithParam<uint32_t> {
  protected:
   Options options(uint32_t users = 8) { return {.shards = GetParam(), .users = users}; }
   Options unpaced(uint32_t users = 8) {
-    Options o                   = options(users);
-    o.limits.sends_per_second   = 0;
+    Options o                    = options(users);
+    o.limits.sends_per_second    = 0;
     o.limits.requests_per_second = 0;
     return o;
   }
@@ -109,7 +109,8 @@ TEST_P(Chat, TenWrongPasswordsLockTheNameForThatAddressOnly) {
   world.settle();
   EXPECT_EQ(world.result_of_login(elsewhere), 0);
   Client& token_holder = world.connect(3, 65536, 0x0a000001);
-  token_holder.write(login_frame("pass", "token:" + login_answer(elsewhere).session_token(), kPhone));
+  token_holder.write(
+      login_frame("pass", "token:" + login_answer(elsewhere).session_token(), kPhone));
   world.settle();
   EXPECT_EQ(world.result_of_login(token_holder), 0) << "a valid token is never refused for it";
 }
@@ -319,8 +320,9 @@ TEST_P(Chat, BigSoundsFitThroughAndPagesStayBelowTheAndroidLimit) {
     alice.write(chat_frame(2, sound, i, {}, 2));
     world.settle();  // two in one turn would pass the limit of what may wait
   }
-  alice.write(chat_frame(2, std::string(256 * kKiB + 1, 'x'), 6, {}, 2));  // one byte too long: silence
-  alice.write(chat_frame(2, "four", 7, {}, 2));                            // no sound in it
+  alice.write(
+      chat_frame(2, std::string(256 * kKiB + 1, 'x'), 6, {}, 2));  // one byte too long: silence
+  alice.write(chat_frame(2, "four", 7, {}, 2));                    // no sound in it
   alice.write(chat_frame(2, "after", 8));
   world.settle();
   EXPECT_EQ(alice.acks().size(), 6u);
@@ -347,12 +349,14 @@ TEST_P(Chat, WhatMayNotBeSentIsSilentlyRefused) {
   };
   alice.write(chat(1, "self", 1) + chat(0, "nobody", 2) + chat(99, "unknown", 3) +
               chat(4'000'000'000u, "beyond", 4) + chat(2, "", 5) + chat(2, "\xff\xfe", 6) +
-              chat(2, std::string(4097, 'x'), 7) + chat(2, wide + "x", 8) + chat(2, "group", 9, 0x11) +
-              chat(2, "\xed\xa0\x80", 10));
-  alice.write(chat_frame(2, "empty id", 11, "") + chat_frame(2, "long id", 12, std::string(65, 'i')) +
+              chat(2, std::string(4097, 'x'), 7) + chat(2, wide + "x", 8) +
+              chat(2, "group", 9, 0x11) + chat(2, "\xed\xa0\x80", 10));
+  alice.write(chat_frame(2, "empty id", 11, "") +
+              chat_frame(2, "long id", 12, std::string(65, 'i')) +
               chat_frame(2, "bad id", 13, "\xff"));
   alice.write(chat(2, std::string(4096, 'x'), 20) + chat(2, wide, 21) +
-              chat_frame(2, "good id", 22, std::string(64, 'i')) + chat(2, std::string(3, '\0'), 23));
+              chat_frame(2, "good id", 22, std::string(64, 'i')) +
+              chat(2, std::string(3, '\0'), 23));
   world.settle();
   const auto acks = alice.acks();
   EXPECT_EQ(acks, (std::map<uint16_t, uint32_t>{{20, 1}, {21, 2}, {22, 3}, {23, 4}}));
@@ -376,7 +380,8 @@ TEST_P(Chat, RepeatsGetTheFirstId) {
   EXPECT_EQ(alice.count(CommandId::msg_data_ack), 2u);
   EXPECT_EQ(phone.acks(), (std::map<uint16_t, uint32_t>{{50, 1}}));
   // Anything else different is a new message.
-  alice.write(chat_frame(2, "hello", 51) + chat_frame(2, "hello!", 50) + chat_frame(3, "hello", 50));
+  alice.write(chat_frame(2, "hello", 51) + chat_frame(2, "hello!", 50) +
+              chat_frame(3, "hello", 50));
   world.settle();
   EXPECT_EQ(bob.deliveries().size(), 3u);
   EXPECT_EQ(world.head(1, 3).newest, 1u);
@@ -556,7 +561,8 @@ TEST_P(Chat, ASlowReaderIsClosedAndItsNeighbourIsNot) {
   const std::string text(1000, 't');
   uint16_t sequence = 1;
   for (; sequence <= 250; ++sequence) {
-    alice.write(chat_frame(2, text, sequence) + chat_frame(3, text, static_cast<uint16_t>(1000 + sequence)));
+    alice.write(chat_frame(2, text, sequence) +
+                chat_frame(3, text, static_cast<uint16_t>(1000 + sequence)));
     world.settle();
   }
   EXPECT_TRUE(slow.is_open()) << "250 KB are not 256 KiB";
@@ -632,7 +638,8 @@ TEST_P(Chat, NoAcknowledgementBeforeTheWriteIsDurable) {
   world.advance_s(3);
   EXPECT_EQ(alice.acks().size(), 1u);
   EXPECT_EQ(bob.deliveries().size(), 1u);
-  world.advance_s(2);  // "behind it" passed its four seconds without its write having begun: refused
+  world.advance_s(
+      2);  // "behind it" passed its four seconds without its write having begun: refused
   EXPECT_EQ(world.metric(Counter::sends_refused_store), 1u);
   EXPECT_TRUE(alice.is_open());
   for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).ring->release(engine::FakeOp::sync);
@@ -714,7 +721,7 @@ TEST_P(Chat, LanesFullInBothDirectionsLoseNothing) {
     for (uint32_t i = 0; i < kEach; ++i) {
       const uint32_t away = (1 + i % 4) * 11;
       const uint32_t to   = (u + (i % 8 < 4 ? away : kUsers - away)) % kUsers + 1;
-      const auto text   = std::to_string(u + 1) + ":" + std::to_string(i);
+      const auto text     = std::to_string(u + 1) + ":" + std::to_string(i);
       burst += chat_frame(to, text, static_cast<uint16_t>(100 + i));
       sent[{u + 1, to}].push_back(text);
       ++total;
@@ -887,7 +894,7 @@ std::string wrong_length(uint32_t length) { return raw_frame(0x0103, 1, "", leng
 
 TEST_P(Chat, AStrangersGarbageClosesWithoutAnAnswer) {
   World world(options());
-  const std::string login = world.login_of(1);
+  const std::string login                                      = world.login_of(1);
   const std::vector<std::pair<const char*, std::string>> cases = {
       {"length 0", wrong_length(0)},
       {"length 15", wrong_length(15)},
@@ -905,7 +912,8 @@ TEST_P(Chat, AStrangersGarbageClosesWithoutAnAnswer) {
       {"server's", raw_frame(0x0104, 1, "")},
       {"internal", raw_frame(0x0703, 1, "")},
       {"HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"},
-      {"TLS", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + std::string(40, 'r')},
+      {"TLS",
+       std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + std::string(40, 'r')},
       {"SSH", "SSH-2.0-OpenSSH_9.2\r\n"},
       {"zeros", std::string(64, '\0')},
       {"address query with garbage", raw_frame(0x0101, 1, "\xff\xff\xff")},
@@ -972,8 +980,8 @@ TEST_P(Chat, AStrangerIsBoundedInFramesBytesAndTime) {
 
 TEST_P(Chat, GarbageAfterTheLogin) {
   World world(unpaced());
-  Client& bob = world.enter(2);
-  const auto fresh = [&]() -> Client& { return world.enter(1); };
+  Client& bob       = world.enter(2);
+  const auto fresh  = [&]() -> Client& { return world.enter(1); };
   const auto closes = [&](const std::string& bytes) {
     Client& client = fresh();
     client.write(bytes);
@@ -1000,9 +1008,9 @@ TEST_P(Chat, GarbageAfterTheLogin) {
   EXPECT_EQ(client.acks().count(7), 1u);
 
   // The tenth that does not parse closes; nine do not.
-  std::string bad_type = chat_frame(2, "bad type", 1);
+  std::string bad_type                        = chat_frame(2, "bad type", 1);
   bad_type[bad_type.find("\x28\x01\x32") + 1] = 0x55;
-  const std::vector<std::string> unparsable = {
+  const std::vector<std::string> unparsable   = {
       raw_frame(0x0301, 1, ""),
       raw_frame(0x0301, 1, "\xff"),
       raw_frame(0x0302, 1, "\x08"),
@@ -1047,20 +1055,23 @@ TEST_P(Chat, RandomBytesNeverHurtTheOthers) {
   Client& bob       = world.enter(2);
   uint16_t sequence = 1;
   for (int i = 0; i < 300; ++i) {
-    Client& mad = world.connect(static_cast<uint32_t>(i));
+    Client& mad        = world.connect(static_cast<uint32_t>(i));
     const bool insider = world.random.below(2) == 0;
     if (insider) {
       mad.write(world.login_of(3 + static_cast<uint32_t>(world.random.below(4))));
       world.settle();
     }
-    std::string bytes = insider ? chat_frame(2, "seed of evil", 9) + page_frame(2, 0, 5, 9) : world.login_of(7);
+    std::string bytes =
+        insider ? chat_frame(2, "seed of evil", 9) + page_frame(2, 0, 5, 9) : world.login_of(7);
     for (uint64_t flips = 1 + world.random.below(4); flips > 0; --flips)
       bytes[world.random.below(bytes.size())] ^= static_cast<char>(1u << world.random.below(8));
     bytes.resize(world.random.below(bytes.size() + 1));
     mad.write(bytes);
     world.settle();
-    if (world.random.below(2)) mad.socket.reset();
-    else mad.socket.close();
+    if (world.random.below(2))
+      mad.socket.reset();
+    else
+      mad.socket.close();
     alice.write(chat_frame(2, "steady", sequence++));
     world.settle();
   }
@@ -1072,7 +1083,7 @@ TEST_P(Chat, RandomBytesNeverHurtTheOthers) {
 
 TEST_P(Chat, AnUnfinishedFrameHasItsTime) {
   World world(options());
-  Client& client = world.enter(1);
+  Client& client         = world.enter(1);
   const std::string chat = chat_frame(2, std::string(2000, 'x'), 1);
   client.write(chat.substr(0, 1000));
   world.advance_s(14);
@@ -1113,7 +1124,8 @@ TEST_P(Chat, HalfCloseBehindRequestsStillGetsTheirAnswers) {
   Client& bob = world.enter(2);
   for (uint32_t u = 3; u <= 6; ++u) {
     Client& client = world.enter(u);
-    for (uint16_t i = 0; i < 30; ++i) client.write(chat_frame(2, "last words " + std::to_string(i), i));
+    for (uint16_t i = 0; i < 30; ++i)
+      client.write(chat_frame(2, "last words " + std::to_string(i), i));
     client.write(page_frame(2, 0, 10, 77) + heartbeat_frame(78));
     client.socket.finish();
     world.settle();
@@ -1131,7 +1143,8 @@ TEST_P(Chat, ADrainDecidesEverySendAndClosesEveryone) {
   for (uint32_t u = 1; u <= 8; ++u) in.push_back(&world.enter(u));
   world.connect(0);  // a stranger
   for (uint16_t i = 0; i < 100; ++i)
-    for (uint32_t u = 0; u < 8; ++u) in[u]->write(chat_frame((u + 3) % 8 + 1, std::to_string(i), i));
+    for (uint32_t u = 0; u < 8; ++u)
+      in[u]->write(chat_frame((u + 3) % 8 + 1, std::to_string(i), i));
   world.step();
   world.step();
   ASSERT_TRUE(world.stop());
@@ -1191,8 +1204,8 @@ Outcome faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
     text += std::to_string(i);
     by->write(chat_frame(to + 1, text, static_cast<uint16_t>(i)));
     sent[{by, static_cast<uint16_t>(i)}] = {from + 1, to + 1, text};
-    Client* sleepy = world.random.below(2) ? pc[to] : phone[to];
-    sleepy->reads  = world.random.below(3) != 0;
+    Client* sleepy                       = world.random.below(2) ? pc[to] : phone[to];
+    sleepy->reads                        = world.random.below(3) != 0;
     if (world.random.below(3) == 0) world.step();
     if (world.random.below(10) == 0) world.clock.advance(kNsPerMs);
   }
@@ -1209,7 +1222,8 @@ Outcome faulty_run(uint32_t shards, uint64_t seed, uint32_t messages) {
     ++run.acks;
     EXPECT_TRUE(truth[std::minmax(s.from, s.to)].emplace(at->second, s.text).second);
   }
-  for (const auto& [pair, ids] : truth) EXPECT_EQ(ids.rbegin()->first, ids.size()) << "ids are dense";
+  for (const auto& [pair, ids] : truth)
+    EXPECT_EQ(ids.rbegin()->first, ids.size()) << "ids are dense";
   for (uint32_t u = 1; u <= 8; ++u) {
     uint32_t sum = 0;
     for (const auto* device : {pc[u - 1], phone[u - 1]}) {

@@ -26,8 +26,11 @@ const std::string kMd5    = "cc03e747a6afbbcbf8be7668acfebee5";  // of test123
 const std::string kLegacy = "4e66e8c029d64e67f7aadf045ca45851";  // with salt 1234
 
 std::vector<std::string> not_md5hex() {
-  std::vector<std::string> texts{"", kMd5 + "0", "CC03E747A6AFBBCBF8BE7668ACFEBEE5",
-                                 kMd5.substr(0, 31) + "g", kMd5.substr(0, 31) + '\0',
+  std::vector<std::string> texts{"",
+                                 kMd5 + "0",
+                                 "CC03E747A6AFBBCBF8BE7668ACFEBEE5",
+                                 kMd5.substr(0, 31) + "g",
+                                 kMd5.substr(0, 31) + '\0',
                                  std::string(1'000'000, 'a')};
   for (size_t bytes = 0; bytes < 32; ++bytes) texts.push_back(kMd5.substr(0, bytes));
   return texts;
@@ -138,7 +141,8 @@ TEST_F(VerifyPassword, EveryKindOfFailureCostsOneArgon2id) {
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
     EXPECT_EQ(verify_password(password, kLegacy, real_dummy), PasswordVerdict::wrong);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-    return static_cast<double>(b.tv_sec - a.tv_sec) * 1e9 + static_cast<double>(b.tv_nsec - a.tv_nsec);
+    return static_cast<double>(b.tv_sec - a.tv_sec) * 1e9 +
+           static_cast<double>(b.tv_nsec - a.tv_nsec);
   };
   const double strong = std::min(time_of({real, "", ""}), time_of({real, "", ""}));
   EXPECT_GT(time_of({}), strong / 2);
@@ -158,12 +162,14 @@ struct TokenTest : testing::Test {
 TEST_F(TokenTest, OpensToWhatWasMinted) {
   const std::string text = signer.mint(token);
   EXPECT_EQ(text.size(), kSessionTokenCharacters);
-  EXPECT_EQ(text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
-            std::string::npos);
+  EXPECT_EQ(
+      text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+      std::string::npos);
   EXPECT_EQ(signer.open(text, 1'999'999'999).value(), token);
   const SessionToken extreme{UserId(UINT32_MAX), UINT64_MAX, UINT64_MAX};
   EXPECT_EQ(signer.open(signer.mint(extreme), 1).value(), extreme);
-  EXPECT_EQ(TokenSigner(key(1)).open(text, 0).value(), token) << "another process with the same key";
+  EXPECT_EQ(TokenSigner(key(1)).open(text, 0).value(), token)
+      << "another process with the same key";
 }
 
 TEST_F(TokenTest, ExpiresToTheSecond) {
@@ -212,7 +218,7 @@ struct SecretKeyFile : testing::Test {
 TEST_F(SecretKeyFile, IsMadeOnceAndPrivate) {
   const auto made = load_or_create_secret_key(dir, random);
   ASSERT_TRUE(made);
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(stat(path().c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   EXPECT_EQ(status.st_size, 32);
@@ -320,7 +326,8 @@ TEST(FastVerifier, AllFitWhenThereIsRoom) {
   FastVerifier verifier(4096, random);
   uint32_t known = 0;
   for (uint32_t user = 1; user <= 1000; ++user) verifier.remember(UserId(user), 1, kMd5, user);
-  for (uint32_t user = 1; user <= 1000; ++user) known += verifier.matches(UserId(user), 1, kMd5, 2000);
+  for (uint32_t user = 1; user <= 1000; ++user)
+    known += verifier.matches(UserId(user), 1, kMd5, 2000);
   EXPECT_GE(known, 990u);
 }
 
@@ -351,8 +358,8 @@ TEST(FailureTable, SourcesAreAddressesOrNetworksOfOneClient) {
   const std::string mapped = std::string(10, '\0') + "\xff\xff" + kHome;
   const std::string six("\x20\x01\x0d\xb8\0\0\0\1\0\0\0\0\0\0\0\1", 16);
   std::string same_network = six, other_network = six;
-  same_network[15]  = 9;
-  other_network[7]  = 9;
+  same_network[15] = 9;
+  other_network[7] = 9;
   table.record_failure("a", address_of(kHome), 0);
   table.record_failure("a", address_of(mapped), 0);
   EXPECT_TRUE(table.too_many("a", address_of(kHome), 0));
@@ -366,7 +373,8 @@ TEST(FailureTable, NamesOfAnyBytesAndLengthsAreDistinct) {
   SeededRandom random(12);
   FailureTable table({.failures_max = 1}, random, 0);
   const std::string long_name(1'000'000, 'x');
-  for (const std::string& name : {std::string(), std::string("a"), std::string("a\0", 2), long_name}) {
+  for (const std::string& name :
+       {std::string(), std::string("a"), std::string("a\0", 2), long_name}) {
     EXPECT_FALSE(table.too_many(name, address_of(kHome), 0));
     for (int i = 0; i < 2; ++i) table.record_failure(name, address_of(kHome), 0);
     EXPECT_TRUE(table.too_many(name, address_of(kHome), 0));

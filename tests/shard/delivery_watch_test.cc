@@ -47,7 +47,7 @@ TEST(DeliveryWatch, EveryDeliveryHasOneEnd) {
       out[{session, author, id}] = true;
       ++delivered;
     } else if (!out.empty()) {
-      const auto at      = out.begin();
+      const auto at         = out.begin();
       const auto [s, a, id] = at->first;
       confirmed += watch.confirmed(s, a, id);
       out.erase(at);

@@ -19,8 +19,8 @@ TEST(Directory, AgainstASet) {
                            : edges[random.below(std::size(edges))];
   };
   for (int i = 0; i < 20'000; ++i) {
-    const uint32_t id    = pick();
-    const auto status    = static_cast<uint8_t>(random.below(5));
+    const uint32_t id = pick();
+    const auto status = static_cast<uint8_t>(random.below(5));
     ASSERT_TRUE(directory.set(UserId(id), status));
     if (status == Directory::kLeft) {
       model.erase(id);

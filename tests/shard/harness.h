@@ -104,7 +104,9 @@ inline std::string page_frame(uint32_t peer, uint32_t from, uint32_t count, uint
   return frame(CommandId::get_msg_list_request, sequence, request);
 }
 
-inline std::string heartbeat_frame(uint16_t sequence = 0) { return raw_frame(0x0701, sequence, ""); }
+inline std::string heartbeat_frame(uint16_t sequence = 0) {
+  return raw_frame(0x0701, sequence, "");
+}
 
 // --- clients -----------------------------------------------------------------------------------------
 
@@ -140,7 +142,8 @@ class Client {
     rest += got;
     size_t at = 0;
     while (at < rest.size()) {
-      const auto split = proto::split_frame(as_bytes(rest).subspan(at), proto::FrameLimits::from_server());
+      const auto split =
+          proto::split_frame(as_bytes(rest).subspan(at), proto::FrameLimits::from_server());
       if (split.status == proto::Split::Status::need_more) break;
       if (split.status != proto::Split::Status::frame) {
         ADD_FAILURE() << "the server sent something that is no frame";
@@ -180,7 +183,8 @@ class Client {
       const auto m = f->as<IM::Message::IMMsgData>();
       EXPECT_FALSE(m.has_attach_data());
       EXPECT_FALSE(m.has_client_msg_id());
-      found.push_back({m.from_user_id(), m.to_session_id(), m.msg_id(), m.create_time(), m.msg_data()});
+      found.push_back(
+          {m.from_user_id(), m.to_session_id(), m.msg_id(), m.create_time(), m.msg_data()});
     }
     return found;
   }
@@ -195,14 +199,14 @@ class Client {
 // --- the world ---------------------------------------------------------------------------------------
 
 struct Options {
-  uint32_t shards       = 1;
-  uint32_t users        = 8;  // u1 … uN with ids 1 … N, then "pass" with a password
-  bool password_user    = false;
-  uint32_t slots        = 512;
-  uint32_t buffers      = 256;
-  uint32_t buffer_bytes = 4096;
-  uint64_t seed         = 1;
-  bool http             = false;
+  uint32_t shards         = 1;
+  uint32_t users          = 8;  // u1 … uN with ids 1 … N, then "pass" with a password
+  bool password_user      = false;
+  uint32_t slots          = 512;
+  uint32_t buffers        = 256;
+  uint32_t buffer_bytes   = 4096;
+  uint64_t seed           = 1;
+  bool http               = false;
   uint32_t password_queue = 64;
   engine::FakeFaults faults{};
   shard::Limits limits{};
@@ -237,8 +241,8 @@ class World {
     static int processes = 0;
     process_             = std::make_unique<Process>();
     Process& p           = *process_;
-    p.vfs = std::make_unique<store::SqliteVfs>("world" + std::to_string(++processes), sql_disk, clock,
-                                               random);
+    p.vfs = std::make_unique<store::SqliteVfs>("world" + std::to_string(++processes), sql_disk,
+                                               clock, random);
     auto relational = store::Relational::open(
         {.path = "ringtalk.db", .vfs_name = p.vfs->name(), .shards = options.shards}, clock);
     ASSERT_TRUE(relational.has_value());
@@ -250,11 +254,9 @@ class World {
       users = p.relational->load_user_states();
     }
     auto stores = store::EmbeddedStores::open(
-        {.homes         = {options.shards,
-                           [](UserId user, uint32_t n) { return shard::home(user, n); },
-                           [](ConversationId conversation, uint32_t n) {
-                             return shard::home(conversation, n);
-                           }},
+        {.homes = {
+             options.shards, [](UserId user, uint32_t n) { return shard::home(user, n); },
+             [](ConversationId conversation, uint32_t n) { return shard::home(conversation, n); }},
          .segment_bytes = 4 * kMiB,
          .seed          = 77,
          .relational    = p.relational.get()},
@@ -264,7 +266,7 @@ class World {
     if (dummy_.empty()) dummy_ = *shard::dummy_hash(random);
     p.passwords = std::make_unique<shard::PasswordPool>(options.shards, 1, options.password_queue,
                                                         dummy_, random);
-    p.lanes = std::make_unique<engine::LaneMatrix<shard::Event>>(options.shards);
+    p.lanes     = std::make_unique<engine::LaneMatrix<shard::Event>>(options.shards);
     for (uint32_t i = 0; i < options.shards; ++i) {
       Seat& s = *p.seats.emplace_back(std::make_unique<Seat>());
       s.ring  = std::make_unique<engine::FakeRing>(
@@ -272,7 +274,7 @@ class World {
                                             .buffers      = options.buffers,
                                             .buffer_bytes = options.buffer_bytes,
                                             .faults       = options.faults});
-      s.loop  = std::make_unique<engine::Loop>(*s.ring, clock, s.ring->bell(), s.metrics);
+      s.loop = std::make_unique<engine::Loop>(*s.ring, clock, s.ring->bell(), s.metrics);
       p.lanes->reader(i).bell    = &s.ring->bell();
       p.lanes->reader(i).bell_fd = s.ring->bell_fd();
       s.listener                 = world.listen();
@@ -307,7 +309,8 @@ class World {
         s.http = world.listen();
         gateway::HttpGateway::Setup http{.loop = *s.loop, .admin_token = kAdminToken};
         http.metrics.push_back({"0", &s.metrics});
-        s.gateway->open_http(std::move(http), s.http, *s.shard, *p.passwords, signer_, options.limits);
+        s.gateway->open_http(std::move(http), s.http, *s.shard, *p.passwords, signer_,
+                             options.limits);
       }
     }
     settle();
@@ -378,7 +381,8 @@ class World {
 
   // --- clients
   Client& connect(uint32_t shard, uint32_t window = 65536, uint32_t address = 0x7f000001) {
-    return clients.emplace_back(world.connect(seat(shard % options.shards).listener, address, window));
+    return clients.emplace_back(
+        world.connect(seat(shard % options.shards).listener, address, window));
   }
   engine::FakeClient connect_http(uint32_t address = 0x7f000001) {
     return world.connect(seat(0).http, address);
@@ -509,7 +513,8 @@ class World {
 
   void add_users() {
     std::vector<store::NewUser> list;
-    for (uint32_t id = 1; id <= options.users; ++id) list.push_back({.name = name(id), .nick = name(id)});
+    for (uint32_t id = 1; id <= options.users; ++id)
+      list.push_back({.name = name(id), .nick = name(id)});
     if (options.password_user) {
       auto hash = shard::argon2id_hash(shard::md5hex_of(kPassword), random);
       list.push_back({.name = "pass", .nick = "pass", .password = *hash});

@@ -8,7 +8,8 @@ namespace ringtalk::shard {
 namespace {
 
 // How many are let through in a run that asks all the time.
-uint32_t greedy(Pace& pace, uint64_t from, uint64_t to, uint64_t step, uint32_t rate, uint32_t burst) {
+uint32_t greedy(Pace& pace, uint64_t from, uint64_t to, uint64_t step, uint32_t rate,
+                uint32_t burst) {
   uint32_t taken = 0;
   for (uint64_t now = from; now < to; now += step)
     while (pace.wait_until(now, rate, burst) == 0) {

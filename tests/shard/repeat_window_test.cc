@@ -25,10 +25,10 @@ TEST(RepeatWindow, AgainstAMap) {
   std::vector<uint64_t> keys;
   for (int i = 0; i < 300; ++i) keys.push_back(random.next() | 1);
   for (int i = 0; i < 100'000; ++i) {
-    const uint64_t key  = keys[random.below(keys.size())];
-    const auto author   = static_cast<uint32_t>(1 + random.below(2));
-    const auto value    = static_cast<uint32_t>(random.next());
-    Entry* known        = model.contains({key, author}) ? &model[{key, author}] : nullptr;
+    const uint64_t key = keys[random.below(keys.size())];
+    const auto author  = static_cast<uint32_t>(1 + random.below(2));
+    const auto value   = static_cast<uint32_t>(random.next());
+    Entry* known       = model.contains({key, author}) ? &model[{key, author}] : nullptr;
     switch (random.below(5)) {
       case 0:
         window.put_waiting(key, UserId(author), value, now);
@@ -78,7 +78,8 @@ TEST(RepeatWindow, AFullBucketForgetsItsOldestAndCountsItIfYoung) {
   RepeatWindow window(64, 60);  // one bucket of three
   EXPECT_EQ(window.bytes(), 64u);
   for (uint64_t key = 1; key <= 3; ++key)
-    window.put_durable(key, UserId(1), static_cast<uint32_t>(key), kNow + static_cast<uint32_t>(key));
+    window.put_durable(key, UserId(1), static_cast<uint32_t>(key),
+                       kNow + static_cast<uint32_t>(key));
   EXPECT_EQ(window.evicted_early(), 0u);
   window.put_durable(4, UserId(1), 4, kNow + 10);
   EXPECT_EQ(window.evicted_early(), 1u);
@@ -90,7 +91,8 @@ TEST(RepeatWindow, AFullBucketForgetsItsOldestAndCountsItIfYoung) {
   EXPECT_EQ(window.evicted_early(), 1u);
   // The same key of two authors is two entries; losing one early counts.
   RepeatWindow shared(64, 60);
-  for (uint32_t author = 1; author <= 4; ++author) shared.put_durable(8, UserId(author), author, kNow);
+  for (uint32_t author = 1; author <= 4; ++author)
+    shared.put_durable(8, UserId(author), author, kNow);
   EXPECT_EQ(shared.evicted_early(), 1u);
 }
 

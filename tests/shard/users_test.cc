@@ -58,9 +58,7 @@ TEST(Users, AgainstAModel) {
       case 2:
         if (auto* entry = users.find(UserId(id))) entry->sends.take(now, 20);
         break;
-      default:
-        now += random.below(200 * kNsPerMs);
-        users.tick(now);
+      default: now += random.below(200 * kNsPerMs); users.tick(now);
     }
     std::set<Session*> seen;
     users.each_session(UserId(id), [&](Session& s) { EXPECT_TRUE(seen.insert(&s).second); });
@@ -100,8 +98,8 @@ TEST(Users, OnlyOpenSessionsAreVisited) {
   Users users;
   Nobody a(1), b(1), c(1);
   for (Nobody* s : {&a, &b, &c}) users.attach(*s);
-  b.state   = SessionState::leaving;
-  int seen  = 0;
+  b.state  = SessionState::leaving;
+  int seen = 0;
   users.each_session(UserId(1), [&](Session& s) {
     ++seen;
     users.detach(s, 0);  // as a kick does, in the middle of the visit
