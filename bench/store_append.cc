@@ -56,7 +56,7 @@ class Bench final : public store::Sink {
         {.directory = directory, .homes = {1, first_home, first_home}}, *disk_, clock_);
     if (!stores) die("open", stores.error());
     stores_ = std::move(*stores);
-    store_  = stores_->make(0, *ring_, *this);
+    store_  = stores_->make(0, *ring_, metrics_, *this);
     stores_->start();
   }
   ~Bench() override {
@@ -152,6 +152,7 @@ class Bench final : public store::Sink {
   engine::RealClock clock_;
   std::unique_ptr<engine::Disk> disk_;
   std::unique_ptr<engine::UringRing> ring_;
+  engine::Metrics metrics_;
   std::unique_ptr<store::EmbeddedStores> stores_;
   std::unique_ptr<store::EmbeddedStore> store_;
   std::vector<std::byte> body_;

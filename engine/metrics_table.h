@@ -65,6 +65,14 @@ RT_COUNTER(lane_events, "lane_events_total", "", none, "Events sent to other sha
 RT_COUNTER(lane_full, "lane_full_total", "", none, "Events kept back because a lane was full")
 RT_COUNTER(doorbells, "doorbells_total", "", none, "Sleeping shards woken")
 
+// Storage
+RT_HISTOGRAM(commit_time, "commit_seconds", "", seconds,
+             "From the start of a batch's write until it is durable")
+RT_HISTOGRAM(commit_rows, "commit_messages", "", none, "Messages per batch made durable")
+RT_COUNTER(commit_bytes, "commit_bytes_total", "", bytes, "Bytes of records made durable")
+RT_COUNTER(segment_wait, "segment_wait_seconds_total", "", seconds,
+           "Time in which a batch waited for a log segment to be prepared")
+
 // The log lines of this process (see engine/log.h)
 RT_COUNTER(log_lines, "log_lines_total", "", none, "Log lines written")
 RT_COUNTER(log_suppressed, "log_suppressed_total", "", none,

@@ -2,7 +2,8 @@
 //
 // Thread rule  All calls on the shard's own thread, but bell_fd(), which is constant.
 // Contract     A call only queues; the kernel sees it at the next turn(). Completions run inside
-//              turn(), after all of them were collected: no callback runs inside a submission.
+//              turn(), after all of them were collected: no callback runs inside a submission. A turn
+//              may leave some for the next one, so that none takes too long.
 //              Memory handed in (bytes, iovecs) stays untouched by its owner until the completion
 //              has run; for sendv() only the bytes, the iovec array itself until turn() returns.
 // Endings      Every operation completes exactly once without kMore. Multishot ones may end at any

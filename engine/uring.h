@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "engine/base/units.h"
 #include "engine/bell.h"
 #include "engine/ring.h"
 
@@ -67,6 +68,10 @@ class UringRing final : public Ring {
  private:
   static constexpr uint32_t kAcceptsArmed = 16;
   static constexpr uint16_t kBufferGroup  = 0;
+  // Completions run for so long in one turn; the rest waits for the next, behind the lanes, timers
+  // and sends of this one.
+  static constexpr uint64_t kRunNs    = kNsPerMs;
+  static constexpr uint32_t kRunCheck = 16;  // completions between two looks at the clock
 
   // One of the one-shot accepts behind accept(), and all of them for one listener.
   struct AcceptSet;
@@ -98,7 +103,8 @@ class UringRing final : public Ring {
   AcceptSet& accept_set(Completion& done);
   void arm_accept(AcceptOp& op);
   static void on_accept(Completion& op, int32_t result, uint32_t flags) noexcept;
-  uint32_t collect();
+  void collect();
+  uint32_t run_collected();
 
   const RingConfig config_;
   io_uring ring_{};
@@ -108,6 +114,7 @@ class UringRing final : public Ring {
   uint32_t lent_                  = 0;
   std::deque<msghdr> headers_;  // of sendv(), until submitted
   std::vector<Ran> ran_;
+  size_t ran_count_ = 0;             // of them, those that did run
   std::vector<uint32_t> addresses_;  // by slot
 
   std::vector<std::unique_ptr<AcceptSet>> accepts_;  // one per listener that ever accepted

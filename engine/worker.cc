@@ -85,6 +85,7 @@ void Worker::stop() {
 }
 
 void Worker::loop() {
+  on_own_thread_ = true;
   for (;;) {
     const uint32_t seen = signal_.load(std::memory_order_acquire);
     if (run_some() > 0) continue;

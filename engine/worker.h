@@ -60,6 +60,9 @@ class Worker {
   void stop();
 
  protected:
+  // Worker's thread. False in a simulator, where a job must not wait for real time to pass.
+  bool on_own_thread() const { return on_own_thread_; }
+
   virtual void begin() {}
   virtual Result<void> commit() { return {}; }
 
@@ -78,6 +81,7 @@ class Worker {
   size_t first_lane_ = 0;            // worker: whose jobs the next batch takes first
   std::atomic<uint32_t> signal_{0};  // raised by submit(); the worker waits on it
   std::atomic<bool> stopping_{false};
+  bool on_own_thread_ = false;  // worker
   std::thread thread_;
 };
 

@@ -261,7 +261,7 @@ void Server::live(engine::Runtime::Seat& seat) {
                       .login  = {*passwords_, *tokens_, random_, open_sessions_},
                       .drain  = drain_,
                       .bus    = bus});
-  const auto store = stores_->make(seat.shard, seat.ring, shard);
+  const auto store = stores_->make(seat.shard, seat.ring, seat.loop.metrics(), shard);
   ShardGateway gateway;
   shard.connect(*store, gateway);
   for (const store::UserState& user : users_) shard.context().directory.set(user.id, user.status);

@@ -84,7 +84,7 @@ void Shard::on_turn_end() {
 bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
-         messages_->work_waits();
+         messages_->work_waits() || context_->store.work_waits();
 }
 
 void Shard::retry_stalled() {

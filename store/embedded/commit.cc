@@ -5,7 +5,6 @@
 
 #include "engine/base/assert.h"
 #include "engine/killpoint.h"
-#include "store/embedded/footer.h"
 
 namespace ringtalk::store {
 namespace {
@@ -45,10 +44,12 @@ Commit::Commit(const Parts& parts, std::optional<Segment> current)
       tails_(parts.tails),
       supply_(parts.supply),
       listener_(parts.listener),
+      metrics_(parts.metrics),
       salt_(salt_sum(parts.salt)),
       segment_bytes_(parts.segment_bytes),
       current_(current),
       batches_{Batch(batch_bytes_max(parts.segment_bytes)),
+               Batch(batch_bytes_max(parts.segment_bytes)),
                Batch(batch_bytes_max(parts.segment_bytes))},
       pending_(Batch::kRowsMax + kStagedMax, parts.salt) {
 #if RT_KILLPOINTS
@@ -125,11 +126,12 @@ uint64_t Commit::waiting_for(uint64_t conversation) {
 // --- time ---------------------------------------------------------------------------------------------
 
 void Commit::on_turn(uint64_t now_ns) {
-  if (flight_ == Flight::synced_but_held && now_ns >= hold_until_ns_) land();
+  if (results_wait()) tell_results();
+  if (flight_ == Flight::synced && now_ns >= hold_until_ns_) land();
   if (failed_ || flying() || !something_due(now_ns)) return;
   drop_late(now_ns);
   if (!something_due(now_ns)) return;
-  if (!fits(open_->row_bytes(), open_->rows().size()) && !roll()) return;
+  if (!fits(open_->row_bytes(), open_->rows().size()) && !roll(now_ns)) return;
   close_and_write();
 }
 
@@ -171,19 +173,29 @@ void Commit::refuse(Batch& batch, Batch::Row& row, Errc why) {
 
 // --- segments -------------------------------------------------------------------------------------------
 
-bool Commit::roll() {
+bool Commit::roll(uint64_t now_ns) {
   supply_.prepare();
-  if (!supply_.ready()) return false;
+  if (!supply_.ready()) {
+    supply_.hurry();
+    if (short_since_ns_ == 0) short_since_ns_ = now_ns;
+    return false;
+  }
+  if (const uint64_t since = std::exchange(short_since_ns_, 0); since != 0)
+    metrics_.add(engine::Counter::segment_wait, now_ns - since);
   RT_KILLPOINT("roll_before_switch");
   const std::optional<Segment> next = supply_.take();
   RT_ASSERT(next.has_value());
   const Segment left = current_.value_or(Segment{});
-  if (current_) supply_.seal(left.number);
+  if (current_)
+    supply_.seal({.number = left.number,
+                  .footer = std::exchange(footer_, {}),
+                  .scan   = {.end = used_, .last_batch = batch_number_, .records = records_}});
   current_ = next;
   listener_.on_rolled(left, *next);
   used_           = kSegmentHeaderBytes;
   footer_reserve_ = 0;
   batch_number_   = 0;
+  records_        = 0;
   RT_ASSERT(fits(open_->row_bytes(), open_->rows().size()));
   RT_KILLPOINT("roll_after_switch");
   return true;
@@ -205,22 +217,24 @@ void Commit::close_and_write() {
     assign(batch.header(row), Pointer::at(current_->number, used_ + row.offset));
   add_staged();
   add_cursors();
+  write_ok_ = false;
   if (batch.all_bytes() == 0) {  // every staged block was stale
-    land();
-    return;
+    flight_ = Flight::synced;
+    return land();
   }
   finish_records();
 
-  write_ok_ = false;
-  flight_   = Flight::writing;
+  flight_ = Flight::writing;
   RT_KILLPOINT("commit_before_write");
   const uint64_t end      = used_ + batch.all_bytes();
   const uint64_t page_end = (end + Batch::kPageBytes - 1) / Batch::kPageBytes * Batch::kPageBytes;
   const auto zeros        = static_cast<uint32_t>(std::min(page_end, segment_bytes_) - end);
   batch.pad(zeros);
-  write_bytes_ = batch.all_bytes() + zeros;
+  write_bytes_    = batch.all_bytes() + zeros;
+  write_began_ns_ = clock_.now_ns();
   ring_.write_sync(current_->fd, {batch.bytes(), write_bytes_}, used_, written_, synced_);
   used_ = end;
+  if (used_ + footer_reserve_ > segment_bytes_ / 2) supply_.hurry();
 }
 
 PendingHead& Commit::pending(uint64_t conversation) {
@@ -364,9 +378,19 @@ void Commit::finish_records() {
     RecordHeader& header = batch.header_at(at);
     const uint32_t next  = at + header.length;
     if (next == end) header.flags |= kBatchEnd;
-    finish_record(batch.bytes() + at, Pointer::at(current_->number, used_ + at), salt_);
+    const Pointer place = Pointer::at(current_->number, used_ + at);
+    finish_record(batch.bytes() + at, place, salt_);
+    note(header, batch.bytes() + at, place);
     at = next;
   }
+}
+
+// For the footer. The record is not durable yet; if it never is, nor will the footer be written.
+void Commit::note(const RecordHeader& header, const std::byte* record, Pointer place) {
+  RecordView view{.header = header, .keys = {}, .body = {}};
+  if (header.flags & kHasKeys) view.keys = load_native<RecordKeys>(record + kRecordHeaderBytes);
+  footer_.add(view, place);
+  ++records_;
 }
 
 // --- coming home ----------------------------------------------------------------------------------------
@@ -387,8 +411,8 @@ void Commit::on_synced(int32_t result, uint32_t) noexcept {
   }
   RT_ASSERT(write_ok_);
   RT_KILLPOINT("commit_after_sync");
+  flight_ = Flight::synced;
   if (stall_ns_ > 0) {
-    flight_        = Flight::synced_but_held;
     hold_until_ns_ = clock_.now_ns() + stall_ns_;
     return;
   }
@@ -396,10 +420,27 @@ void Commit::on_synced(int32_t result, uint32_t) noexcept {
 }
 
 void Commit::land() {
+  if (results_wait()) return;  // one batch after the other: on_turn() comes back here
+  if (write_ok_) {
+    metrics_.record(engine::Timing::commit_time, clock_.now_ns() - write_began_ns_);
+    metrics_.record(engine::Timing::commit_rows, flying_->rows().size());
+    metrics_.add(engine::Counter::commit_bytes, flying_->all_bytes());
+  }
   for (const PendingHead& pending : pending_.all()) heads_.set(pending.head, pending.tail);
 
-  Batch& batch = *flying_;
-  for (const Batch::Row& row : batch.rows()) {
+  std::swap(flying_, landing_);
+  landed_ = 0;
+  flight_ = Flight::none;
+  if (staged_flying_ > 0) land_staged();
+  listener_.on_committed(open_batch_ - 1);
+  tell_results();
+}
+
+void Commit::tell_results() {
+  Batch& batch     = *landing_;
+  const size_t end = std::min(batch.rows().size(), landed_ + kResultsPerTurn);
+  while (landed_ < end) {
+    const Batch::Row& row      = batch.rows()[landed_++];
     const RecordHeader& header = batch.header(row);
     sink_.on_appended({.cookie       = row.cookie,
                        .error        = {},
@@ -411,11 +452,9 @@ void Commit::land() {
                        .body         = batch.body(row)});
     RT_KILLPOINT("commit_between_results");
   }
+  if (results_wait()) return;
   batch.clear();
-  flight_ = Flight::none;
-
-  if (staged_flying_ > 0) land_staged();
-  listener_.on_committed(open_batch_ - 1);
+  landed_ = 0;
 }
 
 void Commit::land_staged() {

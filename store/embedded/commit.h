@@ -1,7 +1,7 @@
 // Commit: collects appends and makes them durable, one write and one sync for all that wait.
 //
-//     append ──▶ open batch ──close──▶ flying batch ──written, synced──▶ heads, results
-//                   ▲ grows while the other one flies ▲
+//     append ──▶ open batch ──close──▶ flying batch ──written, synced──▶ heads ──▶ landing batch ──▶ results
+//                   ▲ grows while the others fly and land ▲
 //
 // Thread rule  the shard's thread.
 // Invariants   (1) at most one batch flies: when one is closed, all earlier ones are durable, so the
@@ -11,8 +11,9 @@
 // Errors       a failed or short write, or a failed sync, of a live segment: on_failed(), for good. The
 //              rows that flew get no result: whether they are stored is not known.
 //              No room and no spare segment: full while one is being made, refused while none can be.
-// Bound        two batches; cursors leave kCursorsMax at a time.
-// Cost         per row: one copy, one checksum, one look-up; per conversation and batch two more.
+// Bound        three batches; cursors leave kCursorsMax at a time; at most kResultsPerTurn results a
+//              turn, so that a large batch does not hold the shard while the next one already flies.
+// Cost         per row: one copy, one checksum, two look-ups; per conversation and batch two more.
 #pragma once
 
 #include <array>
@@ -20,9 +21,11 @@
 #include <optional>
 
 #include "engine/clock.h"
+#include "engine/metrics.h"
 #include "engine/ring.h"
 #include "store/embedded/batch.h"
 #include "store/embedded/cursors.h"
+#include "store/embedded/footer.h"
 #include "store/embedded/heads.h"
 #include "store/embedded/pending_heads.h"
 #include "store/embedded/segment_supply.h"
@@ -65,9 +68,10 @@ class CommitListener {
 
 class Commit {
  public:
-  static constexpr uint32_t kCursorsMax    = 512;  // cursor records per batch
-  static constexpr uint32_t kStagedMax     = 16;
-  static constexpr uint64_t kCursorDelayNs = 500 * kNsPerMs;  // half of what is promised
+  static constexpr uint32_t kCursorsMax     = 512;  // cursor records per batch
+  static constexpr uint32_t kStagedMax      = 16;
+  static constexpr uint32_t kResultsPerTurn = 1024;
+  static constexpr uint64_t kCursorDelayNs  = 500 * kNsPerMs;  // half of what is promised
 
   struct Parts {
     engine::Ring& ring;
@@ -78,6 +82,7 @@ class Commit {
     Tails& tails;
     SegmentSupply& supply;
     CommitListener& listener;
+    engine::Metrics& metrics;
     uint64_t salt          = 0;
     uint64_t segment_bytes = 0;
   };
@@ -97,21 +102,23 @@ class Commit {
   // The batch that holds the newest append of the conversation not yet durable; 0 = all are.
   uint64_t waiting_for(uint64_t conversation);
   bool idle() const {
-    if (flying() || !open_->rows().empty()) return false;
+    if (flying() || results_wait() || !open_->rows().empty()) return false;
     // On a full disk cursors and late block records may never leave: nobody waits for them.
     return supply_.out_of_space() || (cursors_.dirty() == 0 && staged_count_ == 0);
   }
+  // Durable, and not yet told: the next on_turn() does.
+  bool results_wait() const { return landed_ < landing_->rows().size(); }
   bool failed() const { return failed_; }
   uint32_t current_segment() const { return current_ ? current_->number : 0; }
   int current_fd() const { return current_ ? current_->fd : -1; }
 
  private:
-  enum class Flight : uint8_t { none, writing, synced_but_held };
+  enum class Flight : uint8_t { none, writing, synced };
 
   bool flying() const { return flight_ != Flight::none; }
   Result<void> admit(uint32_t length);
   bool fits(uint64_t bytes, uint64_t rows) const;
-  bool roll();
+  bool roll(uint64_t now_ns);
   void drop_late(uint64_t now_ns);
   bool something_due(uint64_t now_ns) const;
   void close_and_write();
@@ -124,9 +131,11 @@ class Commit {
   void add_staged();
   void add_cursors();
   void finish_records();
+  void note(const RecordHeader& header, const std::byte* record, Pointer place);
   void on_written(int32_t result, uint32_t flags) noexcept;
   void on_synced(int32_t result, uint32_t flags) noexcept;
   void land();
+  void tell_results();
   void land_staged();
   void fail_all(Error error);
   void refuse(Batch& batch, Batch::Row& row, Errc why);
@@ -139,6 +148,7 @@ class Commit {
   Tails& tails_;
   SegmentSupply& supply_;
   CommitListener& listener_;
+  engine::Metrics& metrics_;
   const uint32_t salt_;
   const uint64_t segment_bytes_;
 
@@ -149,10 +159,14 @@ class Commit {
   uint64_t used_           = kSegmentHeaderBytes;
   uint64_t footer_reserve_ = 0;
   uint32_t batch_number_   = 0;  // within the segment
+  uint64_t records_        = 0;  // within the segment
+  FooterBuilder footer_;         // of the segment
 
-  std::array<Batch, 2> batches_;
-  Batch* open_   = &batches_[0];
-  Batch* flying_ = &batches_[1];
+  std::array<Batch, 3> batches_;
+  Batch* open_    = &batches_[0];
+  Batch* flying_  = &batches_[1];
+  Batch* landing_ = &batches_[2];
+  size_t landed_  = 0;  // rows of the landing batch whose results were told
   PendingHeads pending_;
   uint64_t open_batch_ = 1;  // process-wide count of batches, for waiting_for()
   uint32_t time_       = 0;  // wall seconds of the batch being closed
@@ -167,6 +181,8 @@ class Commit {
   uint32_t write_bytes_      = 0;  // of the write in flight, its zeros included
   bool failed_               = false;
   bool hurry_                = false;
+  uint64_t write_began_ns_   = 0;
+  uint64_t short_since_ns_   = 0;  // no segment to go on in since then; 0 = there is one
   uint64_t hold_until_ns_    = 0;
   uint64_t cursors_since_ns_ = 0;  // when the first dirty cursor was seen; 0 = none
   uint64_t stall_ns_         = 0;

@@ -13,7 +13,7 @@ namespace ringtalk::store {
 
 EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
                              std::unique_ptr<ShardState> state, std::optional<Segment> current,
-                             engine::Ring& ring, Sink& sink)
+                             engine::Ring& ring, engine::Metrics& metrics, Sink& sink)
     : owner_(owner),
       shard_(shard),
       state_(std::move(state)),
@@ -29,6 +29,7 @@ EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
                .tails         = tails_,
                .supply        = supply_,
                .listener      = *this,
+               .metrics       = metrics,
                .salt          = owner.recovered_.salt,
                .segment_bytes = owner.recovered_.segment_bytes},
               current),
@@ -108,7 +109,7 @@ void EmbeddedStore::on_tick(uint64_t now_ns) {
 
 bool EmbeddedStore::work_waits() const {
   const Relational* relational = owner_.options_.relational;
-  return owner_.recovered_.worker->has_finished(shard_) || owner_.opener_.has_finished(shard_) ||
+  return commit_.results_wait() || owner_.recovered_.worker->has_finished(shard_) || owner_.opener_.has_finished(shard_) ||
          (relational && relational->has_finished(shard_)) ||
          (pages_.waits() && reader_.reading() == 0);
 }
@@ -207,11 +208,11 @@ EmbeddedStores::~EmbeddedStores() {
 }
 
 std::unique_ptr<EmbeddedStore> EmbeddedStores::make(uint32_t shard, engine::Ring& ring,
-                                                    Sink& sink) {
+                                                    engine::Metrics& metrics, Sink& sink) {
   RT_ASSERT(shard < first_.size() && recovered_.shards[shard]);
   return std::unique_ptr<EmbeddedStore>(
       new EmbeddedStore(*this, shard, std::move(recovered_.shards[shard]),
-                        std::exchange(first_[shard], {}), ring, sink));
+                        std::exchange(first_[shard], {}), ring, metrics, sink));
 }
 
 std::vector<Repeat> EmbeddedStores::take_repeats(uint32_t shard) {

@@ -65,7 +65,6 @@ class EmbeddedStore final : public Store, private CommitListener {
   uint64_t conversations() const { return state_->heads.size(); }
   uint64_t memory_bytes() const;
   bool out_of_space() const { return supply_.out_of_space(); }
-  const std::vector<Damage>& damages() const { return supply_.damages(); }
   // The control record chain's newest entry; nowhere if there is none.
   Pointer newest_control(ConversationId conversation) const {
     return state_->heads.get(conversation.key).control;
@@ -82,7 +81,8 @@ class EmbeddedStore final : public Store, private CommitListener {
   };
 
   EmbeddedStore(EmbeddedStores& owner, uint32_t shard, std::unique_ptr<ShardState> state,
-                std::optional<Segment> current, engine::Ring& ring, Sink& sink);
+                std::optional<Segment> current, engine::Ring& ring, engine::Metrics& metrics,
+                Sink& sink);
 
   void start_page(const PageRequest& request);
   void start_pages(uint64_t committed);
@@ -127,7 +127,8 @@ class EmbeddedStores {
 
   const RecoveryReport& report() const { return recovered_.report; }
   // Once per shard; on its thread, or before it runs. The clock is the shard's.
-  std::unique_ptr<EmbeddedStore> make(uint32_t shard, engine::Ring& ring, Sink& sink);
+  std::unique_ptr<EmbeddedStore> make(uint32_t shard, engine::Ring& ring, engine::Metrics& metrics,
+                                      Sink& sink);
   // Sends of the last 60 s (24 h with a client key) by users of this shard. Once.
   std::vector<Repeat> take_repeats(uint32_t shard);
 

@@ -111,8 +111,11 @@ Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
   std::ranges::sort(footer.cursors, [](const CursorEntry& a, const CursorEntry& b) {
     return std::pair(a.conversation, a.user) < std::pair(b.conversation, b.user);
   });
-  for (RepeatEntry entry : repeats_)
-    if (still_protects(entry, now)) footer.repeats.push_back(entry);
+  auto kept = repeats_.begin();
+  for (RepeatEntry& entry : repeats_)
+    if (still_protects(entry, now)) *kept++ = entry;
+  repeats_.erase(kept, repeats_.end());
+  footer.repeats = std::move(repeats_);
   return footer;
 }
 

@@ -1,9 +1,9 @@
 // Footer: what a sealed segment says about itself, so that a restart need not read its records.
 //
-// Sealing  reads the records back, writes footer and trailer behind them, syncs, then cuts the file to
-//          its length and syncs again. A crash in between leaves an unsealed segment: sealed anew.
-// Why      the writer reads the file instead of being told: no table of the shard is copied, and start
-//          and running service share the one piece of code.
+// Sealing  writes footer and trailer behind the records, syncs, then cuts the file to its length and
+//          syncs again. A crash in between leaves an unsealed segment: sealed anew.
+// Source   a running shard notes every record as it writes it; after a crash the records are read back.
+//          Both feed the same FooterBuilder, so both make the same footer.
 // Bound    the preallocated bytes: a shard counts footer_reserve() along with its records, so sealing
 //          needs no new space on a full disk.
 #pragma once
@@ -36,6 +36,7 @@ struct Footer {
   }
 };
 
+// Cost     per record one look-up by conversation, and one RepeatEntry if the record has keys.
 class FooterBuilder {
  public:
   void add(const RecordView& record, Pointer place);

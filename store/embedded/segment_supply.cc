@@ -27,21 +27,18 @@ class SegmentSupply::PrepareJob final : public engine::Job {
 
 class SegmentSupply::SealJob final : public engine::Job {
  public:
-  SealJob(SegmentSupply& owner, uint32_t number)
-      : owner_(owner), worker_(owner.worker_), number_(number) {}
+  SealJob(SegmentWorker& worker, LeftSegment left) : worker_(worker), left_(std::move(left)) {}
   void run() override {
-    done_ = worker_.seal(number_, &scan_);
-    // A merge that fails is tried again after the next seal; the footers remain until then.
-    if (done_) (void)worker_.merge_if_due();
+    // A segment that could not be sealed keeps its records; the next start seals it. A merge that
+    // fails is tried again after the next seal; the footers remain until then.
+    if (worker_.seal(std::move(left_))) (void)worker_.merge_if_due();
   }
-  void done() override { owner_.on_sealed(number_, done_, std::move(scan_)); }
+  void done() override {}
+  LeftSegment take_back() { return std::move(left_); }
 
  private:
-  SegmentSupply& owner_;
   SegmentWorker& worker_;
-  const uint32_t number_;
-  Result<void> done_;
-  Scan scan_;
+  LeftSegment left_;
 };
 
 SegmentSupply::~SegmentSupply() {
@@ -62,17 +59,25 @@ std::optional<Segment> SegmentSupply::take() {
   return taken;
 }
 
-void SegmentSupply::seal(uint32_t number) {
-  std::unique_ptr<engine::Job> job = std::make_unique<SealJob>(*this, number);
-  if (!worker_.submit(shard_, job)) unsealed_.push_back(number);
+void SegmentSupply::seal(LeftSegment left) {
+  unsealed_.push_back(std::move(left));
+  hand_over();
+}
+
+void SegmentSupply::hand_over() {
+  while (!unsealed_.empty()) {
+    std::unique_ptr<engine::Job> job =
+        std::make_unique<SealJob>(worker_, std::move(unsealed_.back()));
+    if (!worker_.submit(shard_, job)) {
+      unsealed_.back() = static_cast<SealJob&>(*job).take_back();
+      return;
+    }
+    unsealed_.pop_back();
+  }
 }
 
 void SegmentSupply::on_tick(uint64_t now_ns) {
-  while (!unsealed_.empty()) {
-    std::unique_ptr<engine::Job> job = std::make_unique<SealJob>(*this, unsealed_.back());
-    if (!worker_.submit(shard_, job)) break;
-    unsealed_.pop_back();
-  }
+  hand_over();
   if (now_ns < retry_at_ns_) return;
   retry_at_ns_ = now_ns + kRetryNs;
   prepare();
@@ -83,11 +88,6 @@ void SegmentSupply::on_prepared(Result<Segment> made) {
   preparing_ = false;
   short_     = !made;
   if (made) spare_ = *made;
-}
-
-void SegmentSupply::on_sealed(uint32_t, Result<void> done, Scan scan) {
-  // A segment that could not be sealed keeps its records; the next start seals it.
-  if (done) damages_.insert(damages_.end(), scan.damages.begin(), scan.damages.end());
 }
 
 }  // namespace ringtalk::store

@@ -29,29 +29,29 @@ class SegmentSupply {
   // The spare, and a new one is asked for; nothing while there is none.
   std::optional<Segment> take();
   bool ready() const { return spare_.has_value(); }
+  // The spare will be needed soon.
+  void hurry() {
+    if (!spare_) worker_.hurry();
+  }
   // No spare, and the last try to make one failed.
   bool out_of_space() const { return !spare_ && short_; }
   // Nobody writes to this segment any more.
-  void seal(uint32_t number);
+  void seal(LeftSegment left);
   void on_tick(uint64_t now_ns);
   // The number of the spare, which holds nothing; 0 = none.
   uint32_t spare_number() const { return spare_ ? spare_->number : 0; }
-
-  // Damage found while sealing what this shard wrote.
-  const std::vector<Damage>& damages() const { return damages_; }
 
  private:
   class PrepareJob;
   class SealJob;
 
+  void hand_over();
   void on_prepared(Result<Segment> made);
-  void on_sealed(uint32_t number, Result<void> done, Scan scan);
 
   SegmentWorker& worker_;
   const uint32_t shard_;
   std::optional<Segment> spare_;
-  std::vector<uint32_t> unsealed_;  // could not be handed over yet
-  std::vector<Damage> damages_;
+  std::vector<LeftSegment> unsealed_;  // could not be handed over yet
   uint64_t retry_at_ns_ = 0;
   bool preparing_       = false;
   bool short_           = false;

@@ -1,13 +1,17 @@
 #include "store/embedded/segment_worker.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "engine/base/assert.h"
 #include "engine/killpoint.h"
 
 namespace ringtalk::store {
 namespace {
-constexpr uint64_t kFillBytes = kMiB;  // zeros written at once
+constexpr uint64_t kFillBytes = kMiB;           // zeros written at once
+constexpr uint64_t kRestShare = 4;              // rests so many times as long as it worked,
+constexpr uint64_t kRestNsMax = 20 * kNsPerMs;  // but a slow disk is no reason to do nothing
 }  // namespace
 
 uint32_t wall_seconds(engine::Clock& clock) {
@@ -43,6 +47,7 @@ Result<Segment> SegmentWorker::create(uint32_t shard) {
     return std::unexpected(filled.error());
   }
   RT_KILLPOINT("segment_after_sync");
+  hurry_.store(false, std::memory_order_relaxed);
   ++next_number_;
   add_open(number);
   return Segment{number, *fd};
@@ -60,30 +65,51 @@ Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
   if (auto done = disk_.write(fd, header, 0); !done) return done;
   // In portions: the commits of the shards go to the same device and should not queue behind a whole
   // segment of zeros.
+  uint64_t began_ns = clock_.now_ns();
   for (uint64_t at = kSegmentHeaderBytes; at < settings_.segment_bytes;) {
     const uint64_t count = std::min(kFillBytes, settings_.segment_bytes - at);
     if (auto done = disk_.zero(fd, at, count); !done) return done;
     at += count;
+    began_ns = rest(began_ns);
   }
   RT_KILLPOINT("segment_after_fill");
   return disk_.sync(fd);
+}
+
+uint64_t SegmentWorker::rest(uint64_t began_ns) {
+  const uint64_t worked_ns = clock_.now_ns() - began_ns;
+  if (on_own_thread() && !hurry_.load(std::memory_order_relaxed))
+    std::this_thread::sleep_for(
+        std::chrono::nanoseconds(std::min(worked_ns * kRestShare, kRestNsMax)));
+  return clock_.now_ns();
+}
+
+Result<void> SegmentWorker::seal(LeftSegment left) {
+  auto fd = disk_.open(segment_path(left.number), engine::Disk::Open::read_write);
+  if (!fd) return std::unexpected(fd.error());
+  return seal_with(*fd, left.footer.finish(left.number, left.scan, wall_seconds(clock_)), false);
 }
 
 Result<void> SegmentWorker::seal(uint32_t number, Scan* scan) {
   auto fd = disk_.open(segment_path(number), engine::Disk::Open::read_write);
   if (!fd) return std::unexpected(fd.error());
   auto footer = rebuild_footer(disk_, *fd, number, salt_, wall_seconds(clock_), scan);
-  Result<void> done;
-  if (!footer) {
-    done = std::unexpected(footer.error());
-  } else if (footer->records == 0 && scan->damages.empty()) {
-    done = disk_.remove(segment_path(number));
-  } else {
-    done = write_footer(disk_, *fd, *footer, salt_);
-    if (done) sealed_.push_back({number, footer->bytes()});
-  }
+  if (footer) return seal_with(*fd, *footer, !scan->damages.empty());
   disk_.close(*fd);
-  if (done) std::erase(open_, number);
+  return std::unexpected(footer.error());
+}
+
+// Closes fd.
+Result<void> SegmentWorker::seal_with(int fd, const Footer& footer, bool damaged) {
+  Result<void> done;
+  if (footer.records == 0 && !damaged) {
+    done = disk_.remove(segment_path(footer.segment));
+  } else {
+    done = write_footer(disk_, fd, footer, salt_);
+    if (done) sealed_.push_back({footer.segment, footer.bytes()});
+  }
+  disk_.close(fd);
+  if (done) std::erase(open_, footer.segment);
   return done;
 }
 

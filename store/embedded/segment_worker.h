@@ -2,6 +2,8 @@
 //
 // Thread rule  create(), seal(), merge_if_due() on the worker's thread (inside a job's run()), or before
 //              it starts and after it stopped. The rest of the class: engine::Worker.
+// Pace         filling rests between portions, so that the shards' commits find the device free; not
+//              any more once a shard is about to need the segment.
 // Numbers      one counter for the process: a conversation's newer records lie in higher segments,
 //              whatever shard wrote them in whatever run.
 // Errors       no space: os ENOSPC, nothing is left behind. A segment that cannot be sealed stays as it
@@ -9,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "engine/clock.h"
@@ -23,6 +26,13 @@ namespace ringtalk::store {
 struct Segment {
   uint32_t number = 0;
   int fd          = -1;
+};
+
+// A segment nobody writes to any more, and what was written.
+struct LeftSegment {
+  uint32_t number = 0;
+  FooterBuilder footer;
+  Scan scan;
 };
 
 class SegmentWorker final : public engine::Worker {
@@ -42,10 +52,14 @@ class SegmentWorker final : public engine::Worker {
 
   engine::Disk& disk() { return disk_; }
 
+  // Any thread: a shard will need its next segment soon. Until one is made nothing rests.
+  void hurry() { hurry_.store(true, std::memory_order_relaxed); }
+
   // Creates, zero-fills and syncs a segment and its directory entry.
   Result<Segment> create(uint32_t shard);
   // Writes the footer of a segment nobody writes to any more; one without a record is removed.
-  // scan: what reading it back found.
+  Result<void> seal(LeftSegment left);
+  // The same for one whose writer is gone: its records are read back. scan: what that found.
   Result<void> seal(uint32_t number, Scan* scan);
   // After the last write of the process: every segment that is not sealed.
   Result<void> seal_all();
@@ -68,6 +82,9 @@ class SegmentWorker final : public engine::Worker {
   };
 
   Result<void> fill(int fd, uint32_t number, uint32_t shard);
+  // Ends a portion of work that began at `began_ns`; returns when the next one begins.
+  uint64_t rest(uint64_t began_ns);
+  Result<void> seal_with(int fd, const Footer& footer, bool damaged);
 
   engine::Disk& disk_;
   engine::Clock& clock_;
@@ -77,6 +94,7 @@ class SegmentWorker final : public engine::Worker {
   std::vector<uint32_t> open_;  // created or found, not sealed; sorted
   std::vector<Sealed> sealed_;  // not yet in the snapshot
   SnapshotInfo snapshot_;
+  std::atomic<bool> hurry_{false};
 };
 
 uint32_t wall_seconds(engine::Clock& clock);

@@ -292,7 +292,7 @@ class World {
                               .login  = {*p.passwords, signer_, random, p.open_sessions},
                               .drain  = p.drain,
                               .bus    = s.bus});
-      s.store   = p.stores->make(i, *s.ring, *s.shard);
+      s.store   = p.stores->make(i, *s.ring, s.loop->metrics(), *s.shard);
       s.gateway = std::make_unique<gateway::ShardGateway>();
       s.shard->connect(*s.store, *s.gateway);
       for (const auto& user : *users) s.shard->context().directory.set(user.id, user.status);

@@ -106,7 +106,8 @@ TEST(EmbeddedStore, OnARealRingAndRealFiles) {
               Errc::exists);
     (*stores)->start();
     RealSink sink;
-    auto store      = (*stores)->make(0, **ring, sink);
+    const auto metrics = std::make_unique<engine::Metrics>();
+    auto store         = (*stores)->make(0, **ring, *metrics, sink);
     const auto turn = [&] {
       store->on_turn(clock.now_ns());
       store->on_tick(clock.now_ns());

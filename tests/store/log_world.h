@@ -63,6 +63,7 @@ class LogWorld {
     }
 
     LogWorld& world;
+    engine::Metrics metrics;
     std::unique_ptr<engine::FakeRing> ring;
     std::unique_ptr<EmbeddedStore> store;
     bool failed = false;
@@ -89,7 +90,7 @@ class LogWorld {
       auto& shard = shards_.emplace_back(std::make_unique<Shard>(*this));
       shard->ring =
           std::make_unique<engine::FakeRing>(world, engine::FakeRing::Options{.faults = faults});
-      shard->store = stores->make(i, *shard->ring, *shard);
+      shard->store = stores->make(i, *shard->ring, shard->metrics, *shard);
     }
     return {};
   }

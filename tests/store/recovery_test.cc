@@ -280,12 +280,13 @@ TEST(Recovery, AMillionConversations) {
   EXPECT_EQ((*stores)->report().conversations, kConversations);
   engine::FakeWorld world(clock, &disk);
   engine::FakeRing ring(world);
+  const auto metrics = std::make_unique<engine::Metrics>();
   struct Ignore final : Sink {
     void on_appended(const Appended&) override {}
     void on_page(uint64_t, Error, std::span<const Message>) override {}
     void on_failed(Error) override {}
   } sink;
-  auto store = (*stores)->make(0, ring, sink);
+  auto store = (*stores)->make(0, ring, *metrics, sink);
   EXPECT_EQ(store->head(pair(500, 501)).newest, 500u);
   std::printf("1,000,000 conversations: start %.0f ms, memory %.1f bytes each (tails included)\n",
               ms, static_cast<double>(store->memory_bytes()) / kConversations);
