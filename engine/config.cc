@@ -236,17 +236,15 @@ std::string value_text(const Setting& setting, const SettingValue& value) {
   return {};
 }
 
-std::string range_text(const Setting& setting) {
-  switch (setting.kind) {
-    case SettingKind::number:
-    case SettingKind::bytes:
-    case SettingKind::numbers:
-      return fmt::format("Range {}…{}, default ", integer_text(setting, setting.range.min),
-                         integer_text(setting, setting.range.max));
-    case SettingKind::choice:
-      return fmt::format("One of {}, default ", fmt::join(setting.choices, ", "));
-    default: return "Default ";
-  }
+// The line under a key's documentation.
+std::string facts_line(const Setting& setting) {
+  const std::string range = setting.range_text();
+  return fmt::format("{}{}efault {}. {}{}",
+                     range.empty()             ? ""
+                     : setting.choices.empty() ? "Range "
+                                               : "One of ",
+                     range.empty() ? "D" : range + ", d", setting.default_text(),
+                     setting.variable(), setting.reloads ? ". Reloadable." : "");
 }
 
 // One pass: collects the new values; the caller stores them only if there was no error.
@@ -406,6 +404,18 @@ std::string Setting::variable() const {
   return std::string(kPrefix) + name;
 }
 
+std::string Setting::range_text() const {
+  switch (kind) {
+    case SettingKind::number:
+    case SettingKind::bytes:
+    case SettingKind::numbers:
+      return fmt::format("{}…{}", integer_text(*this, range.min), integer_text(*this, range.max));
+    default: return fmt::format("{}", fmt::join(choices, ", "));
+  }
+}
+
+std::string Setting::default_text() const { return value_text(*this, initial); }
+
 void ConfigSchema::section(std::string name, std::string doc) {
   for (const Section& known : sections_) RT_ASSERT(known.name != name);
   sections_.push_back({std::move(name), std::move(doc)});
@@ -444,6 +454,14 @@ void ConfigSchema::add(Setting setting) {
   settings_.push_back(std::move(setting));
 }
 
+void ConfigSchema::reloadable(std::initializer_list<std::string_view> paths) {
+  for (const std::string_view path : paths) {
+    const auto named = std::ranges::find(settings_, path, &Setting::path);
+    RT_ASSERT(named != settings_.end());
+    named->reloads = true;
+  }
+}
+
 ConfigReport ConfigSchema::load(const ConfigSources& sources) {
   std::string text;
   if (!sources.file.empty()) {
@@ -476,8 +494,7 @@ std::string ConfigSchema::to_toml(std::string_view head) const {
       if (setting.section != section.name) continue;
       if (!out.empty()) out += '\n';
       put_comment(out, setting.doc);
-      put_comment(out, fmt::format("{}{}. {}", range_text(setting),
-                                   value_text(setting, setting.initial), setting.variable()));
+      put_comment(out, facts_line(setting));
       out += fmt::format("{} = {}\n", setting.key, value_text(setting, setting.get()));
     }
   }

@@ -7,6 +7,7 @@
 // Use       bind every field of a plain struct; the value it has then is its default:
 //             schema.section("limits", "What one connection may do");
 //             schema.number("sends_per_second", limits.sends_per_second, {0, 10'000}, "…");
+// Reload    reloadable() names the keys that a running process can take over; others need a restart.
 // Lifetime  the bound fields outlive the schema. Nothing is written to them when there is an error.
 // Why       the table is also the manual: to_toml() prints it, conf/ringtalk.toml is that text, and a
 //           test compares the two, so no key is undocumented and no document is stale.
@@ -15,6 +16,7 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -59,9 +61,13 @@ struct Setting {
   SettingValue initial;
   std::function<SettingValue()> get;
   std::function<void(const SettingValue&)> set;
+  bool reloads = false;  // see ConfigSchema::reloadable()
 
   std::string path() const { return section.empty() ? key : section + "." + key; }
   std::string variable() const;  // RINGTALK_…
+  // As the manual has them: "1…3600", "info, warn" or empty; the default in a file's form.
+  std::string range_text() const;
+  std::string default_text() const;
 };
 
 struct ConfigSources {
@@ -98,6 +104,9 @@ class ConfigSchema {
   void address(std::string key, Address& field, std::string doc);
   void numbers(std::string key, std::vector<int64_t>& field, Range range, std::string doc);
   void texts(std::string key, std::vector<std::string>& field, Range bytes, std::string doc);
+
+  // These keys may change while the process runs. Each must have been declared.
+  void reloadable(std::initializer_list<std::string_view> paths);
 
   // Environment names that are known without being settings, e.g. RINGTALK_CONFIG.
   void ignore_variable(std::string name) { ignored_variables_.push_back(std::move(name)); }

@@ -21,6 +21,7 @@ namespace ringtalk::engine::log {
 namespace {
 
 constexpr uint32_t kQueueLines     = 1024;
+constexpr uint32_t kQueueKept      = kQueueLines / 4;  // not for write_each()
 constexpr uint32_t kCauses         = 256;  // distinct event names with a limit of their own
 constexpr uint64_t kLinesPerSecond = 10;   // per cause
 constexpr size_t kWriteBytes = 4096;  // PIPE_BUF: a ready pipe takes this much without blocking
@@ -37,9 +38,14 @@ class LineQueue {
       cells_[i].sequence.store(i, std::memory_order_relaxed);
   }
 
-  bool push(std::string_view line) {
+  // False: fewer than `kept` + 1 cells are free.
+  bool push(std::string_view line, uint32_t kept) {
     uint64_t position = pushed_.load(std::memory_order_relaxed);
     for (;;) {
+      // If the cell that far ahead is free, those between are.
+      const uint64_t ahead = position + kept;
+      if (kept > 0 && cells_[ahead % kQueueLines].sequence.load(std::memory_order_acquire) < ahead)
+        return false;
       Cell& cell = cells_[position % kQueueLines];
       // Acquire: partner is the release in pop(); the consumer has left the cell.
       const uint64_t sequence = cell.sequence.load(std::memory_order_acquire);
@@ -154,6 +160,8 @@ struct Counts {
 constinit Counts counts;
 constinit std::atomic<Level> level_min{Level::info};
 
+constinit thread_local uint32_t shard_of_thread = kNoShard;
+
 RealClock real_clock;
 
 Format choose_format(Format wanted, int fd) {
@@ -174,14 +182,18 @@ class Log {
     thread_       = std::thread([this] { run(); });
   }
 
-  void write(Level level, std::string_view event, Fields fields) noexcept {
-    if (!limit_.admit(event, clock_.now_ns() / kNsPerS)) {
+  void write(Level level, std::string_view event, Fields fields, bool each) noexcept {
+    if (!each && !limit_.admit(event, clock_.now_ns() / kNsPerS)) {
       counts.suppressed.fetch_add(1, std::memory_order_relaxed);
       return;
     }
     char line[kLogLineBytes];
-    const size_t bytes = format_line(line, format_, level, clock_.wall_ns(), event, fields);
-    if (!queue_.push({line, bytes})) counts.dropped.fetch_add(1, std::memory_order_relaxed);
+    const size_t bytes =
+        format_line(line, format_, level, clock_.wall_ns(), event, fields, shard_of_thread);
+    if (!queue_.push({line, bytes}, each ? kQueueKept : 0)) {
+      counts.dropped.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
     sem_post(&work_);  // a system call only if the writer sleeps
   }
 
@@ -294,7 +306,7 @@ constinit Log* newest = nullptr;
 void write_now(Level level, std::string_view event, Fields fields) noexcept {
   char line[kLogLineBytes];
   const size_t bytes = format_line(line, choose_format(Format::automatic, STDERR_FILENO), level,
-                                   real_clock.wall_ns(), event, fields);
+                                   real_clock.wall_ns(), event, fields, shard_of_thread);
   const ssize_t n    = ::write(STDERR_FILENO, line, bytes);
   (n == static_cast<ssize_t>(bytes) ? counts.written : counts.dropped)
       .fetch_add(1, std::memory_order_relaxed);
@@ -324,10 +336,20 @@ void write(Level level, std::string_view event, Fields fields) noexcept {
   if (!enabled(level)) return;
   Log* const log = running.load(std::memory_order_acquire);
   if (log != nullptr)
-    log->write(level, event, fields);
+    log->write(level, event, fields, /*each=*/false);
   else
     write_now(level, event, fields);
 }
+
+void write_each(std::string_view event, Fields fields) noexcept {
+  Log* const log = running.load(std::memory_order_acquire);
+  if (log != nullptr)
+    log->write(Level::info, event, fields, /*each=*/true);
+  else
+    write_now(Level::info, event, fields);
+}
+
+void set_shard(uint32_t shard) noexcept { shard_of_thread = shard; }
 
 Totals totals() noexcept {
   return {counts.written.load(std::memory_order_relaxed),

@@ -7,7 +7,8 @@
 // Bound         1,024 lines of 1 KiB wait; further ones are dropped and counted, so neither a slow disk
 //               nor a full pipe stalls a caller. Fields that do not fit are left out ("cut").
 //               10 lines per second and cause (the event's name); the rest is counted and told in one
-//               line "log_suppressed" per second and cause.
+//               line "log_suppressed" per second and cause. write_each() is not limited so, but leaves
+//               a quarter of the queue to the others.
 // Cost          a withheld line: a hash and two atomic operations. A written one: about 1 µs.
 // Errors        none reach the caller; no function throws or allocates.
 // Safety        bytes of peers may be given as values: everything but printable characters is
@@ -15,6 +16,7 @@
 // Why           own: spdlog's queue takes a lock that shards would share, and has no limit per cause.
 #pragma once
 
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -85,6 +87,18 @@ inline void warn(std::string_view event, Fields fields = {}) noexcept {
 }
 inline void error(std::string_view event, Fields fields = {}) noexcept {
   write(Level::error, event, fields);
+}
+
+// A line that an operator asked for: whatever the level, without the limit per cause.
+void write_each(std::string_view event, Fields fields = {}) noexcept;
+
+// Lines of this thread carry the field "shard" from now on.
+void set_shard(uint32_t shard) noexcept;
+
+// Whether each message gets a line (SIGUSR2).
+inline constinit std::atomic<bool> message_lines_wanted{false};  // relaxed: it orders nothing
+inline bool message_lines() noexcept {
+  return message_lines_wanted.load(std::memory_order_relaxed);
 }
 
 struct Totals {

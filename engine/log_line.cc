@@ -188,13 +188,17 @@ void put_head(Writer& to, bool json, size_t level, uint64_t wall_ns, std::string
 }  // namespace
 
 size_t format_line(std::span<char> to, Format format, Level level, uint64_t wall_ns,
-                   std::string_view event, Fields fields) noexcept {
+                   std::string_view event, Fields fields, uint32_t shard) noexcept {
   RT_ASSERT(to.size() >= 256);
   RT_ASSERT(format != Format::automatic);
   RT_ASSERT(level < Level::off);
   const bool json = format == Format::json;
   Writer body(to.first(to.size() - kTailBytes));
   put_head(body, json, static_cast<size_t>(level), wall_ns, event);
+  if (shard != kNoShard) {
+    body.put(json ? ",\"shard\":" : " shard=");
+    body.put_number(shard);
+  }
   bool cut = body.overflow();
   for (const Field& field : fields) {
     const size_t before = body.size();

@@ -35,6 +35,7 @@ void Loop::turn(bool may_sleep) {
   timers_.advance(now_ns_);
   flush_dirty();
   client_->on_turn_end();
+  flush_dirty();  // what the end of the turn answered must not lie here while the loop sleeps
   const uint64_t worked = clock_.now_ns() - began;
   metrics_.add(Counter::loop_turns);
   metrics_.add(Counter::loop_busy, worked);

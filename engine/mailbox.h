@@ -11,6 +11,8 @@
 //                                    bounds how many answers may come back at once;
 //                 reply(to)          always fits: the asker's credits are fewer than the slots that
 //                                    reserve() and open_request() leave alone.
+// Room          A writer that was refused room says so (starved); who empties the lane then rings it,
+//               as if something had been pushed: what was kept back is offered again at once.
 // Cost          push: one store; per turn and target one read-modify-write and perhaps one bell.
 // Why           One lane per pair needs no compare-and-swap and keeps the order of each pair.
 #pragma once
@@ -39,6 +41,7 @@ class LaneMatrix {
  public:
   struct Reader {
     std::unique_ptr<std::atomic<uint64_t>[]> pending;  // bit per writer
+    std::unique_ptr<std::atomic<uint64_t>[]> starved;  // bit per writer that waits for room
     Bell* bell  = nullptr;
     int bell_fd = -1;  // set when the reader's ring exists
   };
@@ -49,8 +52,10 @@ class LaneMatrix {
       for (uint32_t to = 0; to < shards; ++to)
         if (from != to)
           lanes_[from * shards + to] = std::make_unique<SpscQueue<Event>>(lane_slots(shards));
-    for (Reader& reader : readers_)
+    for (Reader& reader : readers_) {
       reader.pending = std::make_unique<std::atomic<uint64_t>[]>((shards + 63) / 64);
+      reader.starved = std::make_unique<std::atomic<uint64_t>[]>((shards + 63) / 64);
+    }
   }
 
   uint32_t shards() const { return shards_; }
@@ -81,6 +86,13 @@ class Mailbox {
   uint32_t self() const { return self_; }
   uint32_t credits_max() const { return credits_max_; }
   uint64_t pushed() const { return pushed_; }
+  // Events that the other shards have not taken yet.
+  uint64_t outbound_waiting() {
+    uint64_t count = 0;
+    for (uint32_t to = 0; to < matrix_.shards(); ++to)
+      if (to != self_) count += slots_ - matrix_.lane(self_, to).free();
+    return count;
+  }
 
   // Room for one event that this shard will push() later as a consequence of what it admits now.
   bool reserve(uint32_t to) {
@@ -125,6 +137,7 @@ class Mailbox {
       uint64_t bits = pending[word].exchange(0, std::memory_order_acq_rel);
       for (; bits; bits &= bits - 1) taken += drain_lane(word * 64 + std::countr_zero(bits), visit);
     }
+    if (taken > 0) feed_starved();
     return taken;
   }
 
@@ -155,6 +168,17 @@ class Mailbox {
   };
 
   bool refresh(uint32_t to) {
+    if (look_for_room(to)) return true;
+    // Say so, then look again: the reader empties its lane, then looks for whom to tell.
+    auto& starved       = matrix_.reader(to).starved[self_ / 64];
+    const uint64_t self = 1ull << (self_ % 64);
+    if (starved.load(std::memory_order_relaxed) & self) return false;
+    starved.fetch_or(self, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: feed_starved()
+    return look_for_room(to);
+  }
+
+  bool look_for_room(uint32_t to) {
     Peer& peer          = peers_[to];
     const uint32_t free = matrix_.lane(self_, to).free();
     const uint32_t kept = credits_max_ + peer.reserved;  // replies always fit
@@ -162,16 +186,29 @@ class Mailbox {
     return peer.room > 0;
   }
 
+  // Whoever is told without need is refused once more, and says so once more.
+  void feed_starved() {
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: refresh()
+    auto& starved = matrix_.reader(self_).starved;
+    for (uint32_t word = 0; word * 64 < matrix_.shards(); ++word) {
+      if (starved[word].load(std::memory_order_relaxed) == 0) continue;
+      uint64_t bits = starved[word].exchange(0, std::memory_order_relaxed);
+      for (; bits; bits &= bits - 1) mark_dirty(word * 64 + std::countr_zero(bits));
+    }
+  }
+
+  void mark_dirty(uint32_t to) {
+    if (peers_[to].dirty) return;
+    peers_[to].dirty = true;
+    dirty_.push_back(to);
+  }
+
   void put(uint32_t to, const Event& event) {
     ++pushed_;
     Event copy        = event;
     const bool pushed = matrix_.lane(self_, to).push(std::move(copy));
     RT_ASSERT(pushed);  // the admission rule
-    Peer& peer = peers_[to];
-    if (!peer.dirty) {
-      peer.dirty = true;
-      dirty_.push_back(to);
-    }
+    mark_dirty(to);
   }
 
   template <class Visit>

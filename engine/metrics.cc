@@ -24,9 +24,27 @@ namespace {
             label,                                \
             MetricUnit::unit,                     \
             help},
+#define RT_PROCESS_COUNTER(id, name, label, unit, help) \
+  MetricRow{MetricKind::counter,                        \
+            static_cast<uint16_t>(Counter::id),         \
+            name,                                       \
+            label,                                      \
+            MetricUnit::unit,                           \
+            help,                                       \
+            true},
+#define RT_PROCESS_GAUGE(id, name, label, unit, help) \
+  MetricRow{MetricKind::gauge,                        \
+            static_cast<uint16_t>(Gauge::id),         \
+            name,                                     \
+            label,                                    \
+            MetricUnit::unit,                         \
+            help,                                     \
+            true},
 constexpr MetricRow kRows[] = {
 #include "engine/metrics_table.h"
 };
+#undef RT_PROCESS_COUNTER
+#undef RT_PROCESS_GAUGE
 #undef RT_COUNTER
 #undef RT_GAUGE
 #undef RT_HISTOGRAM
@@ -94,13 +112,16 @@ void put_histogram(Out out, const MetricRow& row, const std::string& labels,
 }
 
 void put_row(Out out, const MetricRow& row, const MetricSource& source) {
-  std::string labels = fmt::format("shard=\"{}\"", source.shard);
-  if (!row.label.empty()) fmt::format_to(std::back_inserter(labels), ",{}", row.label);
+  std::string labels = row.of_process ? "" : fmt::format("shard=\"{}\"", source.shard);
+  if (!row.label.empty())
+    fmt::format_to(std::back_inserter(labels), "{}{}", labels.empty() ? "" : ",", row.label);
   if (row.kind == MetricKind::histogram) {
     const auto timing = static_cast<Timing>(row.index);
     return put_histogram(out, row, labels, source.metrics->histogram(timing));
   }
-  fmt::format_to(out, "ringtalk_{}{{{}}} ", row.name, labels);
+  fmt::format_to(out, "ringtalk_{}", row.name);
+  if (!labels.empty()) fmt::format_to(out, "{{{}}}", labels);
+  *out = ' ';
   if (row.kind == MetricKind::counter) {
     const uint64_t value = source.metrics->value(static_cast<Counter>(row.index));
     if (row.unit == MetricUnit::seconds)
@@ -131,7 +152,8 @@ std::string prometheus_text(std::span<const MetricSource> sources) {
       fmt::format_to(out, "# HELP ringtalk_{} {}\n# TYPE ringtalk_{} {}\n", row.name, row.help,
                      row.name, kKindNames[static_cast<size_t>(row.kind)]);
     }
-    for (const MetricSource& source : sources) put_row(out, row, source);
+    for (const MetricSource& source : sources)
+      if (row.of_process == source.shard.empty()) put_row(out, row, source);
   }
   return text;
 }

@@ -19,6 +19,8 @@
 
 namespace ringtalk::engine {
 
+#define RT_PROCESS_COUNTER(...) RT_COUNTER(__VA_ARGS__)
+#define RT_PROCESS_GAUGE(...) RT_GAUGE(__VA_ARGS__)
 #define RT_GAUGE(...)
 #define RT_HISTOGRAM(...)
 #define RT_COUNTER(id, ...) id,
@@ -45,6 +47,8 @@ enum class Timing : uint16_t {
 #undef RT_COUNTER
 #undef RT_GAUGE
 #undef RT_HISTOGRAM
+#undef RT_PROCESS_COUNTER
+#undef RT_PROCESS_GAUGE
 
 class Metrics {
  public:
@@ -87,11 +91,12 @@ struct MetricRow {
   std::string_view label;  // key="value" or empty
   MetricUnit unit;
   std::string_view help;
+  bool of_process = false;
 };
 
 std::span<const MetricRow> metric_rows();
 
-// One thread's metrics and the value of its label `shard`: "0", "1", … or the name of a worker.
+// One thread's metrics and the value of its label `shard`: "0", "1", …; empty: those of the process.
 struct MetricSource {
   std::string shard;
   const Metrics* metrics;

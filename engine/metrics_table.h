@@ -3,6 +3,7 @@
 //   RT_COUNTER(enumerator, name without "ringtalk_", label or "", unit, help)   only grows
 //   RT_GAUGE(…)       same columns; goes both ways
 //   RT_HISTOGRAM(…)   same columns; its values are recorded in the stored unit
+//   RT_PROCESS_COUNTER(…), RT_PROCESS_GAUGE(…)   of the whole process: printed once, without a label `shard`
 //
 // Unit none: a count. bytes: the name has the word "bytes". seconds: stored in nanoseconds, printed in
 // seconds, the name has the word "seconds". Rows that share a name stand together and differ in their
@@ -29,6 +30,7 @@ RT_COUNTER(close_logout, "closes_total", "cause=\"logout\"", none, "")
 RT_COUNTER(close_limit, "closes_total", "cause=\"limit\"", none, "")
 RT_COUNTER(close_drain, "closes_total", "cause=\"drain\"", none, "")
 RT_GAUGE(connections, "connections", "", none, "Open connections")
+RT_GAUGE(http_connections, "http_connections", "", none, "Open connections of the HTTP door")
 RT_GAUGE(connection_slots, "connection_slots", "", none, "Connections that fit")
 RT_COUNTER(handovers, "handovers_total", "", none, "Connections handed to their user's home shard")
 RT_COUNTER(handovers_refused, "handovers_refused_total", "", none,
@@ -46,6 +48,8 @@ RT_COUNTER(sends_short, "sends_short_total", "", none,
 RT_COUNTER(recv_rearmed_enobufs, "recv_rearmed_total", "cause=\"enobufs\"", none,
            "Multishot receives that ended and were armed again, by cause")
 RT_COUNTER(recv_rearmed_other, "recv_rearmed_total", "cause=\"other\"", none, "")
+RT_GAUGE(send_queue_bytes, "send_queue_bytes", "", bytes,
+         "Memory of send queues: what waits for readers, in whole blocks")
 RT_GAUGE(recv_buffers_lent, "recv_buffers_lent", "", none,
          "Receive buffers in our hands; they go back within the turn")
 
@@ -59,11 +63,16 @@ RT_COUNTER(cq_overflow, "cq_overflow_total", "", none,
 RT_GAUGE(timers_armed, "timers_armed", "", none, "Timers armed")
 RT_HISTOGRAM(turn_time, "loop_turn_seconds", "", seconds,
              "Length of a turn of the loop, without waiting")
+RT_GAUGE(tick_time, "loop_tick_seconds", "", seconds,
+         "Monotonic clock at the last tick (ten a second); it stands still when the shard is stuck")
+RT_GAUGE(tick_lag, "loop_lag_seconds", "", seconds, "How late the last tick was")
 
 // Between shards
 RT_COUNTER(lane_events, "lane_events_total", "", none, "Events sent to other shards")
 RT_COUNTER(lane_full, "lane_full_total", "", none, "Events kept back because a lane was full")
 RT_COUNTER(doorbells, "doorbells_total", "", none, "Sleeping shards woken")
+RT_GAUGE(lane_waiting, "lane_events_waiting", "", none,
+         "Events that other shards had not taken yet at the last tick")
 
 // Storage
 RT_HISTOGRAM(commit_time, "commit_seconds", "", seconds,
@@ -74,11 +83,37 @@ RT_COUNTER(segment_wait, "segment_wait_seconds_total", "", seconds,
            "Time in which a batch waited for a log segment to be prepared")
 
 // The log lines of this process (see engine/log.h)
-RT_COUNTER(log_lines, "log_lines_total", "", none, "Log lines written")
-RT_COUNTER(log_suppressed, "log_suppressed_total", "", none,
-           "Log lines withheld by the limit per cause")
-RT_COUNTER(log_dropped, "log_dropped_total", "", none,
-           "Log lines lost because the writer could not keep up")
+RT_PROCESS_COUNTER(log_lines, "log_lines_total", "", none, "Log lines written")
+RT_PROCESS_COUNTER(log_suppressed, "log_suppressed_total", "", none,
+                   "Log lines withheld by the limit per cause")
+RT_PROCESS_COUNTER(log_dropped, "log_dropped_total", "", none,
+                   "Log lines lost because the writer could not keep up")
+
+// The process
+RT_PROCESS_COUNTER(process_cpu, "process_cpu_seconds_total", "", seconds,
+                   "Time of all cores, in user space and in the kernel")
+RT_PROCESS_GAUGE(process_start_time, "process_start_time_seconds", "", seconds,
+                 "When the process began, since 1970")
+RT_PROCESS_GAUGE(process_resident_bytes, "process_resident_memory_bytes", "", bytes,
+                 "Memory in RAM")
+RT_PROCESS_GAUGE(process_open_fds, "process_open_fds", "", none,
+                 "Descriptors open; connections are in the rings' own tables")
+RT_PROCESS_GAUGE(process_max_fds, "process_max_fds", "", none, "RLIMIT_NOFILE")
+RT_PROCESS_GAUGE(store_damages, "store_damages", "", none,
+                 "Damaged places that were found in the message log at the start")
+
+// The store
+RT_GAUGE(store_out_of_space, "store_out_of_space", "", none,
+         "1 while sends are refused because the disk is full")
+RT_COUNTER(store_commits, "store_commits_total", "", none, "Batches written to the message log")
+RT_GAUGE(store_waiting, "store_waiting", "", none, "Records not yet durable")
+RT_GAUGE(store_conversations, "store_conversations", "", none, "Conversations that ever were")
+RT_GAUGE(store_index_bytes, "store_index_bytes", "", bytes,
+         "Memory for each conversation's newest message, read positions and warm conversations")
+RT_GAUGE(store_repeats_forgotten, "store_repeats_forgotten", "", none,
+         "Sends that the start left out of repeat protection: over a million were young enough")
+RT_GAUGE(store_blocks_forgotten, "store_blocks_forgotten", "", none,
+         "Index blocks left out because too many were due at once: reading there is slower")
 
 // Logins
 RT_COUNTER(logins_accepted, "logins_total", "outcome=\"accepted\"", none,
@@ -89,6 +124,10 @@ RT_COUNTER(logins_busy, "logins_total", "outcome=\"busy\"", none, "")
 RT_COUNTER(logins_failed, "logins_total", "outcome=\"storage\"", none, "")
 RT_COUNTER(kicks, "kicks_total", "", none,
            "Sessions kicked by another login or by the user's phone")
+RT_GAUGE(sessions, "sessions", "", none, "Sessions logged in")
+RT_COUNTER(relays, "relays_total", "", none, "Pass-through commands taken from clients")
+RT_COUNTER(presence_pushes, "presence_pushes_total", "", none,
+           "Lists of presence changes queued to PC sessions")
 RT_GAUGE(sessions_open, "users_online", "", none, "Users with a session at home on this shard")
 
 // Frames that were not executed
@@ -112,6 +151,8 @@ RT_COUNTER(deliveries, "deliveries_total", "", none,
            "Messages queued to sessions of receivers and of the author's other devices")
 RT_COUNTER(delivery_acks, "delivery_acks_total", "", none, "Deliveries confirmed by their receiver")
 RT_COUNTER(delivery_missed, "delivery_missed_total", "", none, "Deliveries not confirmed in time")
+RT_COUNTER(read_positions_moved, "read_positions_moved_total", "", none,
+           "Read positions moved by what clients have read")
 RT_GAUGE(repeat_window_bytes, "repeat_window_bytes", "", bytes,
          "Memory that remembers sends for repeat protection; its cap")
 RT_GAUGE(repeat_evicted_early, "repeat_evicted_early", "", none,

@@ -6,8 +6,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <span>
 
 #include "engine/base/assert.h"
 #include "engine/base/units.h"
@@ -24,6 +26,12 @@ constexpr uint64_t kBellData            = 0;        // user_data of a bell: nobo
 
 uint64_t data_of(Completion& done) { return reinterpret_cast<uint64_t>(&done); }
 
+// What is asked for is well-formed: the kernel does not know it.
+Result<void> refused(int rc) {
+  if (rc == -EINVAL) return fail(Errc::unsupported);
+  return fail_os(-rc);
+}
+
 }  // namespace
 
 uint32_t address_of(const sockaddr_storage& address) {
@@ -35,6 +43,9 @@ uint32_t address_of(const sockaddr_storage& address) {
   if (IN6_IS_ADDR_V4MAPPED(&six)) return load_be32(&six.s6_addr[12]);
   return static_cast<uint32_t>(XXH3_64bits(six.s6_addr, 8));  // one subscriber holds a /64
 }
+
+UringRing::UringRing(const RingConfig& config)
+    : config_(config), accepts_armed_(std::clamp(config.slots / 64, 1u, kAcceptsArmed)) {}
 
 Result<std::unique_ptr<UringRing>> UringRing::make(const RingConfig& config) {
   std::unique_ptr<UringRing> ring(new UringRing(config));
@@ -48,10 +59,10 @@ Result<void> UringRing::open() {
                  IORING_SETUP_SUBMIT_ALL;
   params.cq_entries = config_.cq_entries;
   if (const int rc = io_uring_queue_init_params(config_.sq_entries, &ring_, &params); rc < 0)
-    return rc == -EINVAL ? Result<void>(fail(Errc::unsupported)) : Result<void>(fail_os(-rc));
+    return refused(rc);
   open_ = true;
   if (const int rc = io_uring_register_files_sparse(&ring_, config_.slots); rc < 0)
-    return fail_os(-rc);
+    return refused(rc);
   addresses_.resize(config_.slots);
   ran_.reserve(config_.cq_entries);
   io_uring_register_ring_fd(
@@ -74,7 +85,7 @@ Result<void> UringRing::open_buffers() {
   reg.ring_addr    = reinterpret_cast<uint64_t>(ring);
   reg.ring_entries = config_.buffers;
   reg.bgid         = kBufferGroup;
-  if (const int rc = io_uring_register_buf_ring(&ring_, &reg, 0); rc < 0) return fail_os(-rc);
+  if (const int rc = io_uring_register_buf_ring(&ring_, &reg, 0); rc < 0) return refused(rc);
   io_uring_buf_ring_init(buffer_ring_);
   lent_ = config_.buffers;
   for (uint32_t id = 0; id < config_.buffers; ++id) give_back(static_cast<uint16_t>(id));
@@ -118,7 +129,7 @@ void UringRing::accept(int listener_fd, Completion& done) {
   set.done        = &done;
   set.ending      = false;
   set.error       = 0;
-  for (AcceptOp& op : set.ops) arm_accept(op);
+  for (AcceptOp& op : std::span(set.ops).first(accepts_armed_)) arm_accept(op);
 }
 
 void UringRing::arm_accept(AcceptOp& op) {
@@ -135,7 +146,6 @@ void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noex
   auto& op       = static_cast<AcceptOp&>(completion);
   AcceptSet& set = *op.set;
   op.armed       = false;
-  --set.armed;
   const bool passing =
       result == -ECONNABORTED || result == -EINTR;  // that client's trouble, not ours
   if (result >= 0) set.ring->addresses_[result] = address_of(op.address);
@@ -146,10 +156,11 @@ void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noex
     for (AcceptOp& other : set.ops)
       if (other.armed) set.ring->cancel(other, set.ring->ignored_);
   }
-  if (!set.ending) set.ring->arm_accept(op);
-  const bool over = set.armed == 0;
+  // The owner first: if that was the last place, it cancels, and nothing may be armed any more.
   if (result >= 0) set.done->run(*set.done, result, kMore);
-  if (over) set.done->run(*set.done, set.error, 0);
+  --set.armed;
+  if (!set.ending) set.ring->arm_accept(op);
+  if (set.armed == 0) set.done->run(*set.done, set.error, 0);
 }
 
 void UringRing::recv(Slot slot, Completion& done) {
@@ -202,6 +213,7 @@ void UringRing::cancel(Completion& target, Completion& done) {
         if (last) cancel(*last, ignored_);
         last = &op;
       }
+    if (!last) break;  // none waits: the last one is being told; `done` still gets its answer
     cancel(*last, done);
     return;
   }
@@ -317,7 +329,7 @@ UringBell::~UringBell() {
 void UringBell::attach(UringRing& ring) {
   ring_    = &ring;
   ring_fd_ = ring.bell_fd();
-  // The probe: an invalid ring tells EBADFD or EBADF from EINVAL (operation unknown).
+  // The probe rings this very ring; a kernel that does not know the operation says EINVAL.
   io_uring_sqe probe{};
   probe.opcode  = IORING_OP_MSG_RING;
   probe.fd      = ring_fd_;

@@ -66,7 +66,7 @@ class UringRing final : public Ring {
   RingCounters counters() const override { return counters_; }
 
  private:
-  static constexpr uint32_t kAcceptsArmed = 16;
+  static constexpr uint32_t kAcceptsArmed = 16;  // at most; see accepts_armed_
   static constexpr uint16_t kBufferGroup  = 0;
   // Completions run for so long in one turn; the rest waits for the next, behind the lanes, timers
   // and sends of this one.
@@ -85,7 +85,7 @@ class UringRing final : public Ring {
     UringRing* ring  = nullptr;
     int listener_fd  = -1;
     Completion* done = nullptr;
-    uint32_t armed   = 0;
+    uint32_t armed   = 0;  // and the one whose connection is being told
     bool ending      = false;
     int32_t error    = 0;  // why it ends; reported when the last of the set is home
     std::array<AcceptOp, kAcceptsArmed> ops;
@@ -96,7 +96,7 @@ class UringRing final : public Ring {
     uint32_t flags;
   };
 
-  explicit UringRing(const RingConfig& config) : config_(config) {}
+  explicit UringRing(const RingConfig& config);
   Result<void> open();
   Result<void> open_buffers();
   io_uring_sqe* sqe(Completion& done);
@@ -117,6 +117,9 @@ class UringRing final : public Ring {
   size_t ran_count_ = 0;             // of them, those that did run
   std::vector<uint32_t> addresses_;  // by slot
 
+  // The kernel closes whom it accepts into a full table: no more accepts than there are places left
+  // when an owner pauses, some hundredths before the end.
+  const uint32_t accepts_armed_;
   std::vector<std::unique_ptr<AcceptSet>> accepts_;  // one per listener that ever accepted
   RingCounters counters_;
   Completion ignored_{[](Completion&, int32_t, uint32_t) noexcept {}};

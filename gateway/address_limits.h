@@ -18,8 +18,12 @@ class AddressLimits {
  public:
   static constexpr size_t kEntriesMax = 64 * 1024;
 
-  AddressLimits(uint32_t strangers_max, uint32_t per_second)
-      : strangers_max_(strangers_max), per_second_(per_second) {}
+  AddressLimits(uint32_t strangers_max, uint32_t per_second) { set(strangers_max, per_second); }
+
+  void set(uint32_t strangers_max, uint32_t per_second) {
+    strangers_max_ = strangers_max;
+    per_second_    = per_second;
+  }
 
   // True: one more stranger, until forget().
   bool admit(uint32_t address, uint64_t now_ns) {
@@ -56,8 +60,8 @@ class AddressLimits {
   };
   static bool exempt(uint32_t address) { return address == 0 || address >> 24 == 127; }
 
-  const uint32_t strangers_max_;
-  const uint32_t per_second_;
+  uint32_t strangers_max_;
+  uint32_t per_second_;
   boost::unordered_flat_map<uint32_t, Entry, Hash> entries_;
 };
 

@@ -1,18 +1,20 @@
-// AdminApi: /api/v1, the operator's interface in JSON.
+// AdminApi: /api/v1, the operator's interface in JSON: routes here, handlers by resource in api_*.cc.
 //
-//   POST /api/v1/users        {"name","password"?,"nick"?,"department"?,"token"?}   201 {"id","name"[,"token"]}
-//   POST /api/v1/users:bulk   {"users":[{"name","nick"?,"department"?}…],"tokens"?} 201 {"users":[…]}
-//   GET  /api/v1/users?after=ID&limit=N                             200 {"users":[…],"next":ID or 0}
+//   a request ─▶ route ─▶ fields checked ─▶ store, password threads or other shards ─▶ one answer
 //
-// Errors  {"error":"…"}: 400 a field is wrong (and which), 404, 405, 409 a name is taken, 503 storage or
-//         the password threads are busy or away.
-// Order   201 comes after the users are durable and every shard knows them: a message to a new user
-//         sent then is never refused.
-// Bound   bodies 64 KiB, bulk 4 MiB and 20,000 users; JSON depth 16.
+// Errors  {"error":"…"}: 400 which field is wrong, 404, 405, 409 what is in the way, 503 storage, the
+//         password threads or a shard are busy or away. docs/API.md lists them all.
+// Order   An answer comes after what it says is durable and every shard knows it: a message to a new
+//         user sent then is never refused, one to a disabled user never accepted.
+// Bound   bodies 64 KiB, bulk 4 MiB and 20,000 users; JSON as in api_fields.h.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,29 +37,72 @@ class AdminApi {
     const shard::Limits& limits;
   };
 
-  explicit AdminApi(const Setup& setup) : setup_(setup) {}
+  explicit AdminApi(const Setup& setup);
 
+  // Of a path that is ours.
+  static std::optional<uint64_t> body_bytes_max(std::string_view path);
   void handle(uint64_t connection, const HttpRequest& request);
   void on_users_done(uint32_t ticket);
 
  private:
-  void add_user(uint64_t connection, const HttpRequest& request);
-  void add_users(uint64_t connection, const HttpRequest& request);
-  void list_users(uint64_t connection, const HttpRequest& request);
+  // A request at its handler; gone when that returns.
+  struct Call {
+    uint64_t connection;
+    uint32_t id;  // what stood for # in the path
+    const HttpRequest& request;
+  };
+  struct Route {
+    std::string_view method, path;
+    void (AdminApi::*handle)(const Call&);
+    uint64_t body_bytes_max;
+  };
+  static const Route kRoutes[];
+  using Then = std::move_only_function<void()>;
+
+  // --- api_users.cc
+  void list_users(const Call& call);
+  void get_user(const Call& call);
+  void add_user(const Call& call);
+  void add_users(const Call& call);
+  void patch_user(const Call& call);
+  void mint_token(const Call& call);
+  void find_users_named(const Call& call, std::string name);
   void store_users(uint64_t connection, std::vector<store::NewUser> users, bool tokens, bool bulk);
   void on_stored(uint64_t connection, const std::vector<store::User>& users, bool tokens,
                  bool bulk);
-  void respond(uint64_t connection, unsigned status, std::string body);
-  void fail(uint64_t connection, unsigned status, std::string_view what);
-  void fail(uint64_t connection, Error error);
+  void update_user(uint64_t connection, UserId id, store::UserPatch patch);
+  void on_updated(uint64_t connection, const store::User& user, bool announced, bool expelled);
+  void mint_token_for(uint64_t connection, const store::User& user);
+  // Every shard knows them when `then` runs.
+  void announce(std::span<const store::UserState> states, Then then);
 
-  struct Answer {
-    uint64_t connection;
-    std::string body;
-  };
+  // --- api_departments.cc
+  void list_departments(const Call& call);
+  void add_department(const Call& call);
+  void patch_department(const Call& call);
+  void remove_department(const Call& call);
+  void answer_department(uint64_t connection, unsigned status,
+                         const Result<store::Department>& department);
+
+  // --- api_sessions.cc
+  void list_sessions(const Call& call);
+  void kick_sessions(const Call& call);
+  void name_sessions(uint64_t connection, shard::SessionPage page);
+
+  // --- api_status.cc
+  void show_status(const Call& call);
+  void reload(const Call& call);
+
+  store::Store& store() { return setup_.shard.context().store; }
+  void respond(uint64_t connection, unsigned status, const nlohmann::json& body);
+  void fail(uint64_t connection, unsigned status, std::string_view what);
+  void fail(uint64_t connection, Error error);  // of the store, or of a queue
+  // Not asked at all, because there was no room: the answer.
+  void check(uint64_t connection, const Result<void>& asked);
 
   const Setup setup_;
-  boost::unordered_flat_map<uint32_t, Answer> announced_;  // by ticket
+  const uint64_t began_s_;                               // wall clock
+  boost::unordered_flat_map<uint32_t, Then> announced_;  // by ticket
   uint32_t next_ticket_ = 1;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 
 #include "gateway/http_gateway.h"
@@ -35,6 +36,7 @@ HttpConnection::HttpConnection(HttpGateway& gateway, engine::Slot slot, uint32_t
 HttpConnection::~HttpConnection() { loop().timers().cancel(alarm_); }
 
 void HttpConnection::start() {
+  heard_ns_ = loop().now_ns();
   begin_request();
   arm(kHeadSeconds);
   receive(/*multishot=*/false);
@@ -47,13 +49,14 @@ void HttpConnection::arm(uint64_t seconds) {
 void HttpConnection::begin_request() {
   parser_.emplace();
   parser_->header_limit(kHeaderBytesMax);
-  parser_->body_limit(boost::none);  // the path decides: head_done()
-  parser_->eager(false);             // so stop behind the header
+  parser_->body_limit(UINT64_MAX);  // the path decides: head_done()
+  parser_->eager(false);            // so stop behind the header
   head_seen_ = false;
 }
 
 void HttpConnection::on_bytes(Bytes bytes) {
   if (leaving_) return;
+  heard_ns_ = loop().now_ns();
   input_.append(as_text(bytes));
   if (answering_ || clogged()) return pause();
   if (!head_seen_ && input_.size() == bytes.size()) arm(kHeadSeconds);
@@ -66,9 +69,10 @@ void HttpConnection::parse() {
     const size_t used = parser_->put(boost::asio::buffer(input_), error);
     input_.erase(0, used);
     if (error == http::error::need_more) {
-      if (!parser_->is_header_done() && input_.size() > kHeaderBytesMax)
-        return refuse(431, "header too large");
-      return;
+      // Of a body only the head of a chunk, or what stands behind the last one, is not taken at once.
+      if (input_.size() <= kHeaderBytesMax) return;
+      return parser_->is_header_done() ? refuse(400, "not HTTP/1.1")
+                                       : refuse(431, "header too large");
     }
     if (error == http::error::header_limit) return refuse(431, "header too large");
     if (error == http::error::body_limit) return refuse(413, "body too large");
@@ -86,21 +90,64 @@ bool HttpConnection::head_done() {
     refuse(431, "too many header fields");
     return false;
   }
-  const std::string_view target(request.target().data(), request.target().size());
-  const uint64_t limit = gateway_.body_bytes_max(target.substr(0, target.find('?')), kBodyBytesMax);
+  if (const std::string_view wrong = wrong_head(); !wrong.empty()) {
+    refuse(400, wrong);
+    return false;
+  }
+  const uint64_t limit = gateway_.body_bytes_max(path(), kBodyBytesMax);
   parser_->body_limit(limit);
   if (const auto length = parser_->content_length(); length && *length > limit) {
     refuse(413, "body too large");
     return false;
   }
   const bool has_body = parser_->chunked() || parser_->content_length().value_or(0) > 0;
-  if (!has_body && request.method() == http::verb::post && !parser_->content_length()) {
+  const auto verb     = request.method();
+  const bool brings =
+      verb == http::verb::post || verb == http::verb::patch || verb == http::verb::put;
+  if (!has_body && brings && !parser_->content_length()) {
     refuse(411, "length required");
     return false;
+  }
+  if (has_body && !gateway_.admits(path(), bearer())) {
+    refuse(401, "unauthorized");
+    return false;
+  }
+  if (const auto expect = request[http::field::expect];
+      !expect.empty() && request.version() >= 11) {
+    if (!boost::beast::iequals(expect, "100-continue")) {
+      refuse(417, "unknown expectation");
+      return false;
+    }
+    if (has_body && input_.empty()) push(as_bytes("HTTP/1.1 100 Continue\r\n\r\n"));
   }
   arm(kHeadSeconds + parser_->content_length().value_or(limit) / (64 * kKiB));
   parser_->eager(true);
   return true;
+}
+
+// What Beast lets pass and another reader may take otherwise.
+std::string_view HttpConnection::wrong_head() const {
+  const auto& request = parser_->get();
+  const size_t hosts  = request.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && request.version() >= 11)) return "Host: exactly one is needed";
+  const size_t codings = request.count(http::field::transfer_encoding);
+  if (codings == 0) return {};
+  if (codings > 1 || request.version() < 11 ||
+      !boost::beast::iequals(request[http::field::transfer_encoding], "chunked"))
+    return "Transfer-Encoding: chunked only";
+  return {};
+}
+
+std::string_view HttpConnection::path() const {
+  const auto target = parser_->get().target();
+  return std::string_view(target.data(), target.size()).substr(0, target.find('?'));
+}
+
+std::string_view HttpConnection::bearer() const {
+  if (parser_->get().count(http::field::authorization) != 1) return {};
+  const auto field = parser_->get()[http::field::authorization];
+  const std::string_view value(field.data(), field.size());
+  return value.starts_with("Bearer ") ? value.substr(7) : std::string_view{};
 }
 
 void HttpConnection::run_request() {
@@ -111,14 +158,11 @@ void HttpConnection::run_request() {
   arm(kAnswerSeconds);
   const std::string_view target(request.target().data(), request.target().size());
   const size_t question = target.find('?');
-  const auto field      = request[http::field::authorization];
-  std::string_view bearer(field.data(), field.size());
-  bearer            = bearer.starts_with("Bearer ") ? bearer.substr(7) : std::string_view{};
-  const auto method = request.method_string();
+  const auto method     = request.method_string();
   gateway_.handle(*this, {.method = {method.data(), method.size()},
-                          .path   = target.substr(0, question),
+                          .path   = path(),
                           .query  = question == target.npos ? "" : target.substr(question + 1),
-                          .bearer = bearer,
+                          .bearer = bearer(),
                           .body   = request.body(),
                           .from_loopback = address_ >> 24 == 127});
 }
@@ -127,9 +171,9 @@ void HttpConnection::respond(const HttpResponse& response) {
   const bool close  = !keep_alive_ || leaving_ || saw_eof();
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   push(as_bytes(fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",
+      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n{}\r\n{}",
       response.status, std::string_view(reason.data(), reason.size()), response.type,
-      response.body.size(), close ? "close" : "keep-alive",
+      response.body.size(), close ? "close" : "keep-alive", response.fields,
       head_only_ ? std::string_view{} : std::string_view(response.body))));
   answering_ = false;
   if (close) {
@@ -157,7 +201,9 @@ void HttpConnection::on_drained() {
 void HttpConnection::refuse(unsigned status, std::string_view what) {
   keep_alive_ = false;
   head_only_  = false;
-  respond({.status = status, .body = fmt::format("{{\"error\":\"{}\"}}\n", what)});
+  respond({.status = status,
+           .body   = fmt::format("{{\"error\":\"{}\"}}\n", what),
+           .fields = status == 401 ? "WWW-Authenticate: Bearer\r\n" : ""});
 }
 
 void HttpConnection::leave() {

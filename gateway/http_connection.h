@@ -1,8 +1,10 @@
 // HttpConnection: one HTTP/1.1 client: requests in, one answer at a time, keep-alive.
 //
-// Parser  Beast's, fed from the stream; it refuses what is ambiguous (two lengths, length and chunks).
+// Parser  Beast's, fed from the stream; what is ambiguous is refused (two lengths, length and chunks,
+//         another transfer coding, no Host or two).
 // Bounds  Header block 8 KiB and 64 fields (431); body 64 KiB, or what the path allows (413), refused
-//         by the declared length before a byte of it is taken; header within 5 s, body within
+//         by the declared length before a byte of it is taken, as is one that may not be sent at all
+//         (401); header within 5 s, body within
 //         5 s + 1 s per 64 KiB (408); idle keep-alive 60 s. While an answer is made, or 256 KiB of them wait,
 //         nothing is read.
 // Errors  An answer with a JSON error, then the connection closes.
@@ -31,6 +33,7 @@ struct HttpResponse {
   unsigned status = 200;
   std::string body;
   std::string_view type = "application/json";
+  std::string fields    = {};  // further header lines, each with its end
 };
 
 class HttpConnection final : public engine::Stream {
@@ -39,6 +42,8 @@ class HttpConnection final : public engine::Stream {
   ~HttpConnection() override;
 
   uint64_t id() const { return id_; }
+  bool answering() const { return answering_; }
+  uint64_t heard_ns() const { return heard_ns_; }  // of the last byte
   void start();
   // The answer to the request in hand.
   void respond(const HttpResponse& response);
@@ -60,6 +65,9 @@ class HttpConnection final : public engine::Stream {
   void go_on();
   bool clogged() const;
   bool head_done();
+  std::string_view wrong_head() const;
+  std::string_view path() const;
+  std::string_view bearer() const;
   void begin_request();
   void run_request();
   void refuse(unsigned status, std::string_view what);
@@ -70,12 +78,13 @@ class HttpConnection final : public engine::Stream {
   const uint64_t id_;
   const uint32_t address_;
   std::optional<Parser> parser_;
-  std::string input_;        // received and not yet taken by the parser
-  bool head_seen_  = false;  // of the request in hand
-  bool answering_  = false;
-  bool keep_alive_ = false;
-  bool head_only_  = false;
-  bool leaving_    = false;
+  std::string input_;  // received and not yet taken by the parser
+  uint64_t heard_ns_ = 0;
+  bool head_seen_    = false;  // of the request in hand
+  bool answering_    = false;
+  bool keep_alive_   = false;
+  bool head_only_    = false;
+  bool leaving_      = false;
   Alarm alarm_;
 };
 

@@ -1,14 +1,18 @@
 #include "gateway/http_gateway.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 
-#include "engine/log.h"
 #include "gateway/admin_api.h"
+#include "gateway/process_metrics.h"
 
 namespace ringtalk::gateway {
 
 HttpGateway::HttpGateway(Setup setup, int listener_fd)
-    : setup_(std::move(setup)), listener_(setup_.loop, *this, listener_fd) {
+    : setup_(std::move(setup)),
+      listener_(setup_.loop, *this, listener_fd),
+      began_ns_(setup_.loop.now_ns()) {
+  process_.set(engine::Gauge::store_damages, static_cast<int64_t>(setup_.store_damages));
   listener_.resume();
 }
 
@@ -17,58 +21,102 @@ HttpGateway::~HttpGateway() { RT_ASSERT(connections_.empty()); }
 void HttpGateway::on_connection(engine::Listener&, engine::Slot slot, uint32_t address) {
   auto* connection = new HttpConnection(*this, slot, address, next_id_++);
   connections_.emplace(connection->id(), connection);
-  if (draining_ || connections_.size() > kConnectionsMax) return connection->abort();
+  count_connections();
+  if (closing_ || !make_room(*connection)) return connection->abort();
   connection->start();
+}
+
+bool HttpGateway::make_room(const HttpConnection& newest) {
+  const size_t max = setup_.connections_max;
+  if (connections_.size() <= max) return true;
+  if (connections_.size() > 2 * max) return false;  // those that are closing included
+  size_t open              = 0;
+  HttpConnection* quietest = nullptr;
+  for (const auto& [id, connection] : connections_) {
+    if (!connection->is_open()) continue;
+    ++open;
+    if (connection->answering() || connection == &newest) continue;
+    if (!quietest || connection->heard_ns() < quietest->heard_ns()) quietest = connection;
+  }
+  if (open <= max) return true;
+  if (!quietest) return false;
+  quietest->abort();
+  return true;
+}
+
+void HttpGateway::count_connections() {
+  setup_.loop.metrics().set(engine::Gauge::http_connections,
+                            static_cast<int64_t>(connections_.size()));
 }
 
 void HttpGateway::closed(HttpConnection& connection) {
   connections_.erase(connection.id());
+  count_connections();
   delete &connection;
 }
 
 uint64_t HttpGateway::body_bytes_max(std::string_view path, uint64_t otherwise) const {
-  return path.starts_with("/api/v1/") && path.ends_with(":bulk") ? AdminApi::kBulkBytesMax
-                                                                 : otherwise;
+  return AdminApi::body_bytes_max(path).value_or(otherwise);
 }
 
-bool HttpGateway::authorised(const HttpRequest& request) const {
+bool HttpGateway::authorised(std::string_view bearer) const {
   const std::string& token = setup_.admin_token;
-  return request.bearer.size() == token.size() &&
-         CRYPTO_memcmp(request.bearer.data(), token.data(), token.size()) == 0;
+  return bearer.size() == token.size() &&
+         CRYPTO_memcmp(bearer.data(), token.data(), token.size()) == 0;
+}
+
+bool HttpGateway::admits(std::string_view path, std::string_view bearer) const {
+  return !path.starts_with("/api/v1/") || authorised(bearer);
+}
+
+std::string HttpGateway::unready() {
+  if (setup_.drain && setup_.drain->failed.load(std::memory_order_relaxed)) return "store failed";
+  if (draining_) return "draining";
+  const uint64_t now = setup_.loop.now_ns();
+  for (const auto& [shard, metrics] : setup_.metrics) {
+    const auto ticked = static_cast<uint64_t>(metrics->value(engine::Gauge::tick_time));
+    if (ticked == 0 && now - began_ns_ < kStalledNs) return "starting";
+    if (now > ticked + kStalledNs) return fmt::format("shard {} stalled", shard);
+    if (metrics->value(engine::Gauge::store_out_of_space) != 0) return "disk full";
+  }
+  return {};
 }
 
 void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request) {
-  const bool reads = request.method == "GET" || request.method == "HEAD";
+  const bool reads           = request.method == "GET" || request.method == "HEAD";
+  const HttpResponse no_such = {404, "{\"error\":\"not found\"}\n"};
+  const HttpResponse only_read{.status = 405,
+                               .body   = "{\"error\":\"method not allowed\"}\n",
+                               .fields = "Allow: GET, HEAD\r\n"};
+  const HttpResponse who{.status = 401,
+                         .body   = "{\"error\":\"unauthorized\"}\n",
+                         .fields = "WWW-Authenticate: Bearer\r\n"};
   if (request.path == "/healthz" || request.path == "/readyz") {
-    if (!reads) return connection.respond({405, "{\"error\":\"method not allowed\"}\n"});
-    if (draining_ && request.path == "/readyz")
-      return connection.respond({503, "draining\n", "text/plain"});
-    return connection.respond({200, "ok\n", "text/plain"});
+    if (!reads) return connection.respond(only_read);
+    if (request.path == "/healthz") return connection.respond({200, "ok\n", "text/plain"});
+    const std::string why = unready();
+    if (why.empty()) return connection.respond({200, "ready\n", "text/plain"});
+    return connection.respond({503, why + "\n", "text/plain"});
   }
   if (request.path == "/metrics") {
-    if (!request.from_loopback && !authorised(request))
-      return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});
-    if (!reads) return connection.respond({405, "{\"error\":\"method not allowed\"}\n"});
+    if (!request.from_loopback && !authorised(request.bearer)) return connection.respond(who);
+    if (!reads) return connection.respond(only_read);
     return connection.respond({200, metrics_text(), "text/plain; version=0.0.4"});
   }
   if (request.path.starts_with("/api/v1/")) {
-    if (!authorised(request)) return connection.respond({401, "{\"error\":\"unauthorized\"}\n"});
+    if (!authorised(request.bearer)) return connection.respond(who);
+    // Who answers may be gone before the answer.
+    if (draining_) return connection.respond({503, "{\"error\":\"draining\"}\n"});
     return api_->handle(connection.id(), request);
   }
-  connection.respond({404, "{\"error\":\"not found\"}\n"});
+  connection.respond(no_such);
 }
 
 std::string HttpGateway::metrics_text() {
-  const auto totals  = engine::log::totals();
-  const auto grow_to = [this](engine::Counter counter, uint64_t total) {
-    process_.add(counter, total - process_.value(counter));
-  };
-  grow_to(engine::Counter::log_lines, totals.written);
-  grow_to(engine::Counter::log_suppressed, totals.suppressed);
-  grow_to(engine::Counter::log_dropped, totals.dropped);
+  refresh_process_metrics(process_);
   auto sources = setup_.metrics;
-  sources.push_back({"process", &process_});
-  return engine::prometheus_text(sources);
+  sources.push_back({"", &process_});
+  return engine::prometheus_text(sources) + build_info_text();
 }
 
 void HttpGateway::respond(uint64_t id, const HttpResponse& response) {
@@ -76,10 +124,14 @@ void HttpGateway::respond(uint64_t id, const HttpResponse& response) {
     at->second->respond(response);
 }
 
-void HttpGateway::begin_drain() {
-  draining_ = true;
-  listener_.close();
-  for (auto& [id, connection] : connections_) connection->leave();
+void HttpGateway::close(bool hurry) {
+  if (!closing_) {
+    closing_ = true;
+    listener_.close();
+    for (auto& [id, connection] : connections_) connection->leave();
+  }
+  if (hurry)
+    for (auto& [id, connection] : connections_) connection->abort();
 }
 
 }  // namespace ringtalk::gateway

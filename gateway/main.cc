@@ -12,5 +12,5 @@ int main(int argc, char** argv) {
   if (!invocation.run) return invocation.exit_code;
   for (const std::string& warning : invocation.warnings)
     std::fprintf(stderr, "ringtalkd: warning: %s\n", warning.c_str());
-  return ringtalk::gateway::run_server(invocation.settings);
+  return ringtalk::gateway::run_server(invocation);
 }

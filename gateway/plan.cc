@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/mailbox.h"
+#include "gateway/http_gateway.h"
 #include "gateway/tcp_connection.h"
 #include "shard/event.h"
 #include "shard/limits.h"
@@ -16,6 +17,9 @@ namespace {
 
 constexpr uint64_t kIdleConnectionBytes =
     512;  // connection, its slots in tables; measured by the bench
+
+// Those that are closing are still in the table.
+constexpr uint32_t kHttpSlots = HttpGateway::kConnectionsMax * 5 / 4;
 
 uint32_t descriptors_max() {
   rlimit limit{};
@@ -45,8 +49,10 @@ Plan make_plan(const Settings& settings) {
       plan.bounded_by = "limits.max_connections";
     }
   }
-  plan.connections       = uint64_t{slots} * plan.shards;
-  plan.ring.slots        = slots;
+  // The HTTP door of shard 0 takes its connections from the same table.
+  plan.http_slots        = std::min(kHttpSlots, descriptors / 8);
+  plan.ring.slots        = std::min(descriptors, slots + plan.http_slots);
+  plan.connections       = uint64_t{plan.ring.slots} * plan.shards - plan.http_slots;
   plan.ring.sq_entries   = 1024;
   plan.ring.cq_entries   = std::clamp(std::bit_floor(65536u / plan.shards), 4096u, 32768u);
   plan.ring.buffers      = std::clamp(std::bit_floor(2048u / plan.shards), 64u, 1024u);

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -15,10 +17,13 @@
 
 #include "engine/disk.h"
 #include "engine/log.h"
+#include "engine/notify.h"
+#include "engine/published.h"
 #include "engine/random.h"
 #include "engine/runtime.h"
 #include "gateway/command_line.h"
 #include "gateway/plan.h"
+#include "gateway/reload.h"
 #include "gateway/shard_gateway.h"
 #include "proto/parse.h"
 #include "store/embedded/embedded_store.h"
@@ -30,6 +35,21 @@ namespace log = engine::log;
 
 constexpr int kSocketBufferBytes = 64 * kKiB;  // a reader that stalls pins this much in the kernel
 
+// Of the main thread, which waits for signals and looks around meanwhile.
+constexpr uint64_t kLookNs       = 100 * kNsPerMs;
+constexpr uint64_t kStatusNs     = 10 * kNsPerS;
+constexpr uint64_t kStatisticsNs = 300 * kNsPerS;
+constexpr uint64_t kTakeNs       = 2 * kNsPerS;   // for all shards to take over a reload
+constexpr uint64_t kDrainNs      = 26 * kNsPerS;  // then all is closed at once
+constexpr uint64_t kHurryNs      = 3 * kNsPerS;   // then the process ends without those that hang
+
+log::Level level_of(const Settings& settings) {
+  return settings.log.level == "debug"   ? log::Level::debug
+         : settings.log.level == "warn"  ? log::Level::warn
+         : settings.log.level == "error" ? log::Level::error
+                                         : log::Level::info;
+}
+
 std::string reason(Error error) {
   return error.code == Errc::os ? std::strerror(error.os)
                                 : "code " + std::to_string(int(error.code));
@@ -38,7 +58,11 @@ std::string reason(Error error) {
 // The process, in the order of its start. Destroyed in reverse.
 class Server {
  public:
-  explicit Server(const Settings& settings) : settings_(settings), plan_(make_plan(settings)) {}
+  explicit Server(const Invocation& invocation)
+      : invocation_(invocation),
+        settings_(invocation.settings),
+        in_force_(invocation.settings),
+        plan_(make_plan(invocation.settings)) {}
   int run();
 
  private:
@@ -51,6 +75,7 @@ class Server {
 
   int fail(int code, std::string_view what, std::string_view why) {
     log::error("start_failed", {{"what", what}, {"why", why}});
+    notify_.status(fmt::format("{}: {}", what, why));
     log::stop();
     fmt::print(stderr, "ringtalkd: {}: {}\n", what, why);
     return code;
@@ -59,21 +84,41 @@ class Server {
   int open_store();
   int open_doors();
   int kernel_refused(Error error);
-  void fill_limits();
+  shard::Limits limits_of(const Settings& settings) const;
   void tell_plan();
   void connect_bells();
   void live(engine::Runtime::Seat& seat);
   int wait_for_the_end();
   bool write_ports_file();
+
+  // --- the main thread's, once all run
+  void on_signal(int signal);
+  void drain();
+  void watch_drain(uint64_t now_ns);
+  [[noreturn]] void give_up(std::string_view event);
+  void reload();
+  ReloadOutcome try_reload();
+  void await_taken();
+  void look_around();
+  void feed_watchdog(uint64_t now_ns);
+  std::string status_text() const;
+  void tell_statistics();
+  uint64_t sum(engine::Counter counter) const;
+  int64_t sum(engine::Gauge gauge) const;
   // This shard's part of a limit that all of them share.
   uint32_t share(uint32_t limit) const { return (limit + plan_.shards - 1) / plan_.shards; }
   void ring_all() {
     for (uint32_t i = 0; i < plan_.shards; ++i) runtime_->bell(i).ring();
   }
 
-  const Settings settings_;
+  const Invocation& invocation_;
+  const Settings settings_;  // of the start
+  Settings in_force_;        // after reloads
   const Plan plan_;
-  shard::Limits limits_;
+  std::string notify_problem_;
+  engine::Notify notify_{engine::read_notify_environment(), notify_problem_};
+  std::optional<engine::Published<shard::Limits>> limits_;
+  ReloadDesk reloads_;
   engine::RealClock clock_;
   engine::SystemRandom random_;
   std::string admin_token_;
@@ -90,6 +135,13 @@ class Server {
   std::atomic<uint32_t> living_{0};
   std::atomic<uint32_t> open_sessions_{0};
   std::unique_ptr<engine::Runtime> runtime_;
+  std::optional<engine::Watchdog> watchdog_;
+  uint64_t drain_began_ns_    = 0;  // 0: not draining
+  uint64_t hurry_began_ns_    = 0;
+  uint64_t status_due_ns_     = 0;
+  uint64_t statistics_due_ns_ = 0;
+  std::string status_told_;
+  uint32_t silent_told_ = engine::Watchdog::kNobody;
 };
 
 // --- start -----------------------------------------------------------------------------------------------
@@ -177,6 +229,13 @@ int Server::open_store() {
   return 0;
 }
 
+sigset_t our_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
+  return set;
+}
+
 // With SO_REUSEPORT a second server would quietly take half of the connections: look first.
 bool taken(const engine::Address& address) {
   if (address.port == 0) return false;
@@ -202,27 +261,31 @@ int Server::open_doors() {
   return 0;
 }
 
-void Server::fill_limits() {
-  const LimitSettings& from       = settings_.limits;
-  limits_.login_deadline_s        = from.login_deadline_s;
-  limits_.sends_per_second        = from.sends_per_second;
-  limits_.sends_burst             = from.sends_burst;
-  limits_.requests_per_second     = from.requests_per_second;
-  limits_.requests_burst          = from.requests_burst;
-  limits_.push_queue_bytes        = from.push_queue_bytes;
-  limits_.send_stall_s            = from.send_stall_s;
-  limits_.idle_pc_s               = from.idle_pc_s;
-  limits_.idle_mobile_s           = from.idle_mobile_s;
-  limits_.delivery_ack_wait_s     = from.delivery_ack_wait_s;
-  limits_.send_decision_ms        = from.send_decision_ms;
-  limits_.wrong_passwords_max     = settings_.login.wrong_passwords_max;
-  limits_.wrong_password_window_s = settings_.login.wrong_password_window_s;
-  limits_.token_hours             = settings_.login.token_hours;
-  limits_.allowed_states.assign(settings_.login.allowed_states.begin(),
-                                settings_.login.allowed_states.end());
-  limits_.connections_max = settings_.limits.max_connections;
-  limits_.public_host     = settings_.listen.host;
-  limits_.public_port     = doors_.tcp_port;
+shard::Limits Server::limits_of(const Settings& settings) const {
+  const LimitSettings& from = settings.limits;
+  shard::Limits limits;
+  limits.login_deadline_s        = from.login_deadline_s;
+  limits.sends_per_second        = from.sends_per_second;
+  limits.sends_burst             = from.sends_burst;
+  limits.requests_per_second     = from.requests_per_second;
+  limits.requests_burst          = from.requests_burst;
+  limits.push_queue_bytes        = from.push_queue_bytes;
+  limits.send_stall_s            = from.send_stall_s;
+  limits.idle_pc_s               = from.idle_pc_s;
+  limits.idle_mobile_s           = from.idle_mobile_s;
+  limits.delivery_ack_wait_s     = from.delivery_ack_wait_s;
+  limits.send_decision_ms        = from.send_decision_ms;
+  limits.anonymous_per_address   = share(from.anonymous_per_address);
+  limits.connects_per_second     = share(from.connects_per_second_per_address);
+  limits.connections_max         = from.max_connections;
+  limits.wrong_passwords_max     = settings.login.wrong_passwords_max;
+  limits.wrong_password_window_s = settings.login.wrong_password_window_s;
+  limits.token_hours             = settings.login.token_hours;
+  limits.allowed_states.assign(settings.login.allowed_states.begin(),
+                               settings.login.allowed_states.end());
+  limits.public_host = settings.listen.host;
+  limits.public_port = doors_.tcp_port;
+  return limits;
 }
 
 void Server::tell_plan() {
@@ -252,12 +315,14 @@ void Server::connect_bells() {
 
 void Server::live(engine::Runtime::Seat& seat) {
   proto::silence_protobuf_log();
+  log::set_shard(seat.shard);
+  shard::Limits limits = limits_of(settings_);  // the shard's own: changes between turns only
   shard::LocalBus bus;
   shard::Shard shard({.self   = seat.shard,
                       .shards = plan_.shards,
                       .loop   = seat.loop,
                       .lanes  = *lanes_,
-                      .limits = limits_,
+                      .limits = limits,
                       .login  = {*passwords_, *tokens_, random_, open_sessions_},
                       .drain  = drain_,
                       .bus    = bus});
@@ -268,22 +333,30 @@ void Server::live(engine::Runtime::Seat& seat) {
   shard.messages().recover(stores_->take_repeats(seat.shard));
   std::vector<int> bell_fds;
   for (uint32_t i = 0; i < plan_.shards; ++i) bell_fds.push_back(runtime_->bell_fd(i));
-  gateway.open({.loop          = seat.loop,
-                .shard         = shard,
-                .limits        = limits_,
-                .slots         = plan_.ring.slots,
-                .anonymous_max = share(settings_.limits.anonymous_per_address),
-                .connects_max  = share(settings_.limits.connects_per_second_per_address),
-                .bell_fds      = bell_fds},
+  gateway.open({.loop     = seat.loop,
+                .shard    = shard,
+                .limits   = limits,
+                .slots    = plan_.client_slots(seat.shard),
+                .bell_fds = bell_fds},
                doors_.tcp[seat.shard]);
   if (seat.shard == 0) {
-    HttpGateway::Setup http{.loop = seat.loop, .admin_token = admin_token_};
+    HttpGateway::Setup http{.loop            = seat.loop,
+                            .admin_token     = admin_token_,
+                            .store_damages   = stores_->report().damages.size(),
+                            .drain           = &drain_,
+                            .data_dir        = settings_.data_dir,
+                            .reloads         = &reloads_,
+                            .connections_max = plan_.http_connections()};
     for (uint32_t i = 0; i < plan_.shards; ++i)
       http.metrics.push_back({std::to_string(i), metrics_[i]});
-    gateway.open_http(std::move(http), doors_.http, shard, *passwords_, *tokens_, limits_);
+    gateway.open_http(std::move(http), doors_.http, shard, *passwords_, *tokens_, limits);
+    gateway.hear(reloads_);
   }
   living_.fetch_add(1, std::memory_order_release);
-  while (!shard.finished()) seat.loop.turn();
+  while (!shard.finished()) {
+    limits_->take(seat.shard, limits);
+    seat.loop.turn();
+  }
   living_.fetch_sub(1, std::memory_order_release);
 }
 
@@ -308,18 +381,27 @@ int Server::kernel_refused(Error error) {
           ? "io_uring is forbidden here: sysctl kernel.io_uring_disabled must be 0 (or 1 "
             "with kernel.io_uring_group naming our group); in a container its seccomp "
             "profile must allow io_uring"
-      : error.os == ENOSYS ? "this kernel has no io_uring: Linux 6.1 or newer is needed"
-                           : std::strerror(error.os);
+      : error.os == ENOSYS
+          ? "there is no io_uring here: Linux 6.1 or newer is needed, and in a container a seccomp "
+            "profile that allows it"
+          : std::strerror(error.os);
   return fail(kExitKernel, "io_uring", why);
 }
 
 int Server::run() {
   ::umask(077);
+  // Before anything is made or touched: the least of rings.
+  if (auto ring =
+          engine::UringRing::make({.sq_entries = 2, .cq_entries = 4, .slots = 1, .buffers = 1});
+      !ring)
+    return kernel_refused(ring.error());
+  if (!notify_problem_.empty()) log::warn("notify_failed", {{"why", notify_problem_}});
+  notify_.status("opening the store");
   if (sodium_init() < 0) return fail(kExitUsage, "libsodium", "no source of randomness");
   if (const int code = open_data()) return code;
   if (const int code = open_store()) return code;
   if (const int code = open_doors()) return code;
-  fill_limits();
+  limits_.emplace(plan_.shards, limits_of(settings_));
   tell_plan();
   const uint64_t most = plan_.fixed_bytes() + plan_.connection_bytes;
   if (settings_.limits.memory_bytes_max > 0 && most > settings_.limits.memory_bytes_max)
@@ -339,9 +421,7 @@ int Server::run() {
   runtime_ = std::make_unique<engine::Runtime>();
 
   // Signals come to this thread only.
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
+  const sigset_t set = our_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
 
@@ -363,28 +443,25 @@ int Server::run() {
                           {"http_port", doors_.http_port},
                           {"shards", plan_.shards}});
   if (!write_ports_file()) log::error("ports_file_failed", {{"file", settings_.ports_file}});
+  watchdog_.emplace(notify_.watchdog_ns(), plan_.shards);
+  status_told_ = status_text();
+  if (notify_.wanted() && !notify_.ready(status_told_)) log::warn("notify_failed");
   return wait_for_the_end();
 }
 
 int Server::wait_for_the_end() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
+  const sigset_t set = our_signals();
+  statistics_due_ns_ = clock_.now_ns() + kStatisticsNs;
+  const uint64_t wait =
+      notify_.watchdog_ns() > 0 ? std::min(kLookNs, notify_.watchdog_ns() / 4) : kLookNs;
   while (living_.load(std::memory_order_acquire) > 0) {
-    const timespec wait{0, 100'000'000};
-    const int signal = sigtimedwait(&set, nullptr, &wait);
-    if (drain_.failed.load(std::memory_order_relaxed)) {
-      // Nothing may be acknowledged after a failed write; memory and kernel may disagree about buffers
-      // in flight. Leave without unwinding.
-      log::error("store_failed_exit");
-      log::stop();
-      std::_Exit(kExitStore);
-    }
-    if (signal != SIGTERM && signal != SIGINT) continue;
-    const bool second = drain_.asked.exchange(true, std::memory_order_relaxed);
-    if (second) drain_.hurry.store(true, std::memory_order_relaxed);
-    log::info(second ? "closing_now" : "draining");
-    ring_all();
+    const timespec until{0, static_cast<long>(wait)};
+    const int signal = sigtimedwait(&set, nullptr, &until);
+    // Nothing may be acknowledged after a failed write; memory and kernel may disagree about buffers
+    // in flight. Leave without unwinding.
+    if (drain_.failed.load(std::memory_order_relaxed)) give_up("store_failed_exit");
+    if (signal > 0) on_signal(signal);
+    look_around();
   }
   runtime_->join();
   passwords_->stop();
@@ -396,20 +473,202 @@ int Server::wait_for_the_end() {
   return 0;
 }
 
+// --- signals -----------------------------------------------------------------------------------------------
+
+void Server::on_signal(int signal) {
+  switch (signal) {
+    case SIGTERM:
+    case SIGINT: return drain();
+    case SIGHUP: return reload();
+    case SIGUSR1: return tell_statistics();
+    case SIGUSR2: {
+      const bool on = !log::message_lines();
+      log::message_lines_wanted.store(on, std::memory_order_relaxed);
+      return log::write_each("message_lines", {{"on", on}});
+    }
+  }
+}
+
+void Server::drain() {
+  const bool second  = drain_.asked.exchange(true, std::memory_order_relaxed);
+  const uint64_t now = clock_.now_ns();
+  if (!second) drain_began_ns_ = now;
+  if (second && hurry_began_ns_ == 0) {
+    hurry_began_ns_ = now;
+    drain_.hurry.store(true, std::memory_order_relaxed);
+  }
+  log::info(second ? "closing_now" : "draining");
+  if (!second) notify_.stopping("draining");
+  ring_all();
+}
+
+void Server::watch_drain(uint64_t now_ns) {
+  if (hurry_began_ns_ == 0 && now_ns > drain_began_ns_ + kDrainNs) {
+    log::warn("drain_too_long", {{"shards", living_.load(std::memory_order_relaxed)}});
+    drain();
+  }
+  // A disk or a kernel that hangs: what was acknowledged is on it already.
+  if (hurry_began_ns_ > 0 && now_ns > hurry_began_ns_ + kHurryNs) give_up("drain_given_up");
+}
+
+void Server::give_up(std::string_view event) {
+  log::error(event);
+  notify_.status(event);
+  log::stop();
+  std::_Exit(kExitStore);
+}
+
+// --- reload --------------------------------------------------------------------------------------------------
+
+std::string joined(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
+void Server::reload() {
+  const bool asked = reloads_.asked();
+  const ReloadOutcome outcome =
+      drain_began_ns_ > 0 ? ReloadOutcome{.errors = {"draining"}} : try_reload();
+  for (const std::string& error : outcome.errors) log::error("reload_refused", {{"why", error}});
+  if (outcome.ok())
+    log::write_each("reloaded", {{"changed", joined(outcome.changed)},
+                                 {"restart_needed", joined(outcome.restart_needed)}});
+  if (!asked) return;
+  reloads_.answer(outcome);
+  runtime_->bell(0).ring();
+}
+
+ReloadOutcome Server::try_reload() {
+  notify_.reloading();
+  Settings wanted;
+  Settings next = in_force_;
+  const engine::ConfigReport report =
+      reload_settings(invocation_, engine::read_environment(), wanted);
+  for (const std::string& warning : report.warnings) log::warn("configuration", {{"why", warning}});
+  ReloadOutcome outcome =
+      report.ok() ? take_over(next, wanted) : ReloadOutcome{.errors = report.errors};
+  if (outcome.ok() && !outcome.changed.empty()) {
+    if (limits_->publish(limits_of(next))) {
+      in_force_ = next;
+      log::set_level(level_of(in_force_));
+      await_taken();
+    } else {
+      outcome = {.errors = {"a shard is stalled and has not taken earlier reloads yet"}};
+    }
+  }
+  notify_.ready(status_told_);
+  return outcome;
+}
+
+// So that whoever asked for the reload finds it in force. A shard that is stuck takes it when it goes on.
+void Server::await_taken() {
+  ring_all();
+  const uint64_t until = clock_.now_ns() + kTakeNs;
+  while (!limits_->taken() && clock_.now_ns() < until) ::usleep(1000);
+  if (!limits_->taken()) log::warn("reload_slow", {{"why", "a shard has not taken it yet"}});
+}
+
+// --- looking around ------------------------------------------------------------------------------------------
+
+void Server::look_around() {
+  const uint64_t now = clock_.now_ns();
+  if (drain_began_ns_ > 0) return watch_drain(now);
+  feed_watchdog(now);
+  if (now >= statistics_due_ns_) {
+    statistics_due_ns_ = now + kStatisticsNs;
+    tell_statistics();
+  }
+  if (notify_.wanted() && now >= status_due_ns_) {
+    status_due_ns_   = now + kStatusNs;
+    std::string text = status_text();
+    if (text != status_told_ && notify_.status(text)) status_told_ = std::move(text);
+  }
+}
+
+// A shard turns ten times a second at least; one that does not serves nobody.
+void Server::feed_watchdog(uint64_t now_ns) {
+  if (notify_.watchdog_ns() == 0) return;
+  std::vector<uint64_t> turns;
+  for (const engine::Metrics* metrics : metrics_)
+    turns.push_back(metrics->value(engine::Counter::loop_turns));
+  const auto verdict = watchdog_->look(now_ns, turns);
+  if (verdict.feed) {
+    silent_told_ = verdict.silent;
+    notify_.feed();
+  } else if (verdict.silent != engine::Watchdog::kNobody && verdict.silent != silent_told_) {
+    silent_told_ = verdict.silent;
+    log::error("watchdog_withheld", {{"stalled_shard", verdict.silent}});
+  }
+}
+
+std::string Server::status_text() const {
+  return fmt::format("serving on {}:{}: {} connections, {} users", settings_.listen.host,
+                     doors_.tcp_port, sum(engine::Gauge::connections),
+                     sum(engine::Gauge::sessions_open));
+}
+
+uint64_t Server::sum(engine::Counter counter) const {
+  uint64_t total = 0;
+  for (const engine::Metrics* metrics : metrics_) total += metrics->value(counter);
+  return total;
+}
+
+int64_t Server::sum(engine::Gauge gauge) const {
+  int64_t total = 0;
+  for (const engine::Metrics* metrics : metrics_) total += metrics->value(gauge);
+  return total;
+}
+
+// The sums since the start, then what tells the shards apart. All of it, and more: /metrics.
+void Server::tell_statistics() {
+  using engine::Counter;
+  using engine::Gauge;
+  log::write_each("statistics", {{"connections", sum(Gauge::connections)},
+                                 {"users", sum(Gauge::sessions_open)},
+                                 {"accepts", sum(Counter::accepts)},
+                                 {"logins", sum(Counter::logins_accepted)},
+                                 {"logins_refused", sum(Counter::logins_refused)},
+                                 {"frames_in", sum(Counter::frames_in)},
+                                 {"frames_out", sum(Counter::frames_out)},
+                                 {"bytes_in", sum(Counter::bytes_in)},
+                                 {"bytes_out", sum(Counter::bytes_out)},
+                                 {"messages", sum(Counter::sends_acknowledged)},
+                                 {"repeated", sum(Counter::sends_repeated)},
+                                 {"refused", sum(Counter::sends_refused_rule)},
+                                 {"refused_by_store", sum(Counter::sends_refused_store)},
+                                 {"deliveries", sum(Counter::deliveries)},
+                                 {"confirmed", sum(Counter::delivery_acks)},
+                                 {"missed", sum(Counter::delivery_missed)},
+                                 {"log_dropped", log::totals().dropped}});
+  for (size_t i = 0; i < metrics_.size(); ++i) {
+    const engine::Metrics& of = *metrics_[i];
+    log::write_each("shard_statistics",
+                    {{"shard", i},
+                     {"connections", of.value(Gauge::connections)},
+                     {"users", of.value(Gauge::sessions_open)},
+                     {"messages", of.value(Counter::sends_acknowledged)},
+                     {"deliveries", of.value(Counter::deliveries)},
+                     {"turns", of.value(Counter::loop_turns)},
+                     {"long_turns", of.value(Counter::loop_long_turns)},
+                     {"busy_s", double(of.value(Counter::loop_busy)) / double(kNsPerS)}});
+  }
+}
+
 }  // namespace
 
-int run_server(const Settings& settings) {
-  const auto level  = settings.log.level == "debug"   ? log::Level::debug
-                      : settings.log.level == "warn"  ? log::Level::warn
-                      : settings.log.level == "error" ? log::Level::error
-                                                      : log::Level::info;
+int run_server(const Invocation& invocation) {
+  const Settings& settings = invocation.settings;
+  // These would end the process by default; TERM and INT may, until there is something to drain.
+  sigset_t early;
+  sigemptyset(&early);
+  for (const int signal : {SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&early, signal);
+  pthread_sigmask(SIG_BLOCK, &early, nullptr);
   const auto format = settings.log.format == "json"   ? log::Format::json
                       : settings.log.format == "text" ? log::Format::text
                                                       : log::Format::automatic;
-  log::start({.level = level, .format = format});
+  log::start({.level = level_of(settings), .format = format});
   int code = 0;
   {
-    Server server(settings);
+    Server server(invocation);
     code = server.run();
   }
   log::stop();

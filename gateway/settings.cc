@@ -10,7 +10,9 @@ constexpr std::string_view kHead =
     "A command line flag goes before the environment variable named below each key, that before "
     "this\n"
     "file, that before the default. Unknown keys, wrong types and values out of range are errors.\n"
-    "`ringtalkd --check-config` prints the configuration in force in this form.";
+    "`ringtalkd --check-config` prints the configuration in force in this form.\n"
+    "SIGHUP and POST /api/v1/reload read it again: keys marked Reloadable take effect at once,\n"
+    "others are named and need a restart. One error anywhere, and nothing changes.";
 
 void add_doors(engine::ConfigSchema& schema, Settings& settings) {
   schema.address(
@@ -142,6 +144,13 @@ engine::ConfigSchema settings_schema(Settings& settings) {
   add_limits(schema, settings.limits);
   add_login(schema, settings.login);
   add_rest(schema, settings);
+  // The rest sizes tables, opens doors or starts threads: at the start only.
+  schema.reloadable({"limits.login_deadline_s", "limits.sends_per_second", "limits.sends_burst",
+                     "limits.requests_per_second", "limits.requests_burst",
+                     "limits.push_queue_bytes", "limits.send_stall_s", "limits.idle_pc_s",
+                     "limits.idle_mobile_s", "limits.anonymous_per_address",
+                     "limits.connects_per_second_per_address", "limits.send_decision_ms",
+                     "login.allowed_states", "login.token_hours", "log.level"});
   // Known, but no settings: the file itself, and what test builds look at.
   for (const char* name : {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE",
                            "RINGTALK_TEST_SEED"})

@@ -6,6 +6,7 @@
 
 #include "gateway/admin_api.h"
 #include "gateway/http_gateway.h"
+#include "gateway/reload.h"
 #include "gateway/tcp_gateway.h"
 
 namespace ringtalk::gateway {
@@ -23,12 +24,20 @@ class ShardGateway final : public shard::Gateway {
     http_->connect(*api_);
   }
 
+  // Shard 0's: it hears what became of the reloads it asked for.
+  void hear(ReloadDesk& reloads) { reloads_ = &reloads; }
+
   // --- shard::Gateway
   shard::Session& adopt(engine::Slot slot, uint32_t address) override {
     return tcp_->adopt(slot, address);
   }
-  void on_turn() override { tcp_->on_turn(); }
-  bool work_waits() const override { return tcp_->work_waits(); }
+  void on_turn() override {
+    tcp_->on_turn();
+    if (reloads_) reloads_->on_turn();
+  }
+  bool work_waits() const override {
+    return tcp_->work_waits() || (reloads_ && reloads_->work_waits());
+  }
   void on_users_done(uint32_t ticket) override {
     if (api_) api_->on_users_done(ticket);
   }
@@ -37,13 +46,17 @@ class ShardGateway final : public shard::Gateway {
     if (http_) http_->begin_drain();
   }
   bool close_some(bool hurry) override {
-    return tcp_->close_some(hurry) && (!http_ || http_->drained());
+    if (!tcp_->close_some(hurry)) return false;
+    if (!http_) return true;
+    http_->close(hurry);
+    return http_->drained();
   }
 
  private:
   std::unique_ptr<TcpGateway> tcp_;
   std::unique_ptr<HttpGateway> http_;
   std::unique_ptr<AdminApi> api_;
+  ReloadDesk* reloads_ = nullptr;
 };
 
 }  // namespace ringtalk::gateway

@@ -11,7 +11,7 @@ using shard::SessionState;
 TcpGateway::TcpGateway(const Setup& setup, int listener_fd)
     : setup_(setup),
       listener_(setup.loop, *this, listener_fd),
-      addresses_(setup.anonymous_max, setup.connects_max) {
+      addresses_(setup.limits.anonymous_per_address, setup.limits.connects_per_second) {
   metrics().set(engine::Gauge::connection_slots, setup.slots);
   listener_.resume();
 }
@@ -29,6 +29,7 @@ TcpConnection& TcpGateway::make(engine::Slot slot, uint32_t address) {
 void TcpGateway::on_connection(engine::Listener&, engine::Slot slot, uint32_t address) {
   metrics().add(Counter::accepts);
   TcpConnection& connection = make(slot, address);
+  addresses_.set(limits().anonymous_per_address, limits().connects_per_second);
   if (draining_ || !addresses_.admit(address, loop().now_ns())) {
     metrics().add(draining_ ? Counter::close_drain : Counter::close_limit);
     return connection.abort();
@@ -110,11 +111,16 @@ void TcpGateway::begin_drain() {
 bool TcpGateway::close_some(bool hurry) {
   const uint64_t now = loop().now_ns();
   if (now < next_close_ns_) return false;
-  next_close_ns_  = now + 10 * kNsPerMs;
+  next_close_ns_ = now + kClosePauseNs;
+  // Clients come back at once: not all in one moment, but within 10 s however many there are.
+  if (closes_ == 0) {
+    const auto shards = static_cast<uint32_t>(setup_.bell_fds.size());
+    closes_           = std::max(kClosesPerPause / shards, connections_ / 1000) + 1;
+  }
   uint32_t closed = 0;
   setup_.shard.context().sessions.each([&](shard::Session& session) {
     if (hurry) return session.abort();
-    if (session.state == SessionState::leaving || closed == kClosePerTurn) return;
+    if (session.state == SessionState::leaving || closed == closes_) return;
     ++closed;
     metrics().add(Counter::close_drain);
     session.finish();

@@ -24,8 +24,6 @@ class TcpGateway final : public engine::Listener::Owner {
     shard::Shard& shard;
     const shard::Limits& limits;
     uint32_t slots;             // of this shard's ring
-    uint32_t anonymous_max;     // per address, this shard's share
-    uint32_t connects_max;      // per second and address, this shard's share
     std::vector<int> bell_fds;  // of all shards
   };
 
@@ -55,8 +53,9 @@ class TcpGateway final : public engine::Listener::Owner {
   void closed(TcpConnection& connection);  // deletes it
 
  private:
-  static constexpr uint32_t kReadyPerTurn = 1024;
-  static constexpr uint32_t kClosePerTurn = 500;  // about 50,000 a second
+  static constexpr uint32_t kReadyPerTurn   = 1024;
+  static constexpr uint64_t kClosePauseNs   = 10 * kNsPerMs;
+  static constexpr uint32_t kClosesPerPause = 500;  // of all shards: about 50,000 a second
 
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
   void on_accept_failed(int error) override;
@@ -70,6 +69,7 @@ class TcpGateway final : public engine::Listener::Owner {
   uint32_t connections_   = 0;
   bool draining_          = false;
   uint64_t next_close_ns_ = 0;
+  uint32_t closes_        = 0;  // per kClosePauseNs; 0: not closing yet
 };
 
 }  // namespace ringtalk::gateway

@@ -22,6 +22,8 @@ namespace ringtalk::shard {
 using Mailbox = engine::Mailbox<Event>;
 using engine::Counter;
 
+class Presence;
+
 // The gateway's part that a shard needs: a connection for a descriptor that arrived from elsewhere.
 class Doors {
  public:
@@ -38,7 +40,8 @@ struct Context {
   store::Store& store;
   const Limits& limits;
   Bus& bus;  // to other nodes
-  Doors* doors = nullptr;
+  Doors* doors       = nullptr;
+  Presence* presence = nullptr;
 
   SessionTable sessions;
   Users users;

@@ -3,14 +3,22 @@
 #include <algorithm>
 #include <iterator>
 
+#include "proto/file.pb.h"
+#include "proto/group.pb.h"
 #include "proto/login.pb.h"
 #include "proto/message.pb.h"
 #include "proto/message_view.h"
 #include "proto/parse.h"
+#include "shard/contacts.h"
+#include "shard/extension.h"
 #include "shard/frames.h"
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
+#include "shard/presence.h"
+#include "shard/read_mark.h"
+#include "shard/relay.h"
+#include "shard/session_list.h"
 #include "shard/unread.h"
 
 namespace ringtalk::shard {
@@ -35,13 +43,25 @@ constexpr Dispatch::Row Dispatch::kRows[] = {
     {CommandId::login_request, kStranger | kOpen, kPaced, &Dispatch::login_request},
     {CommandId::logout_request, kOpen | kKicked, kPaced, &Dispatch::logout},
     {CommandId::kick_pc_client_request, kOpen, kPaced, &Dispatch::kick_pc},
+    {CommandId::recent_contact_session_request, kOpen, kPaced, &Dispatch::session_list},
+    {CommandId::users_info_request, kOpen, kPaced, &Dispatch::profiles},
+    {CommandId::remove_session_request, kOpen, kPaced, &Dispatch::remove_session},
+    {CommandId::all_user_request, kOpen, kPaced, &Dispatch::all_users},
+    {CommandId::users_stat_request, kOpen, kPaced, &Dispatch::users_status},
+    {CommandId::department_request, kOpen, kPaced, &Dispatch::departments},
     {CommandId::msg_data, kOpen, kFree, &Dispatch::message},
     {CommandId::msg_data_ack, kOpen, kFree, &Dispatch::message_ack},
     {CommandId::msg_data_read_ack, kOpen, kFree, &Dispatch::read_ack},
     {CommandId::client_time_request, kOpen, kPaced, &Dispatch::server_time},
     {CommandId::unread_msg_cnt_request, kOpen, kPaced, &Dispatch::unread_count},
     {CommandId::get_msg_list_request, kOpen, kPaced, &Dispatch::message_list},
+    {CommandId::get_latest_msg_id_request, kOpen, kPaced, &Dispatch::latest_message_id},
+    {CommandId::get_msg_by_id_request, kOpen, kPaced, &Dispatch::messages_by_id},
+    {CommandId::normal_group_list_request, kOpen, kPaced, &Dispatch::normal_groups},
+    {CommandId::file_has_offline_request, kOpen, kPaced, &Dispatch::offline_files},
+    {CommandId::p2p_cmd_msg, kOpen, kFree, &Dispatch::relayed},
     {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, &Dispatch::heartbeat},
+    {CommandId::ext_hello_request, kOpen, kPaced, &Dispatch::hello_said},
 };
 
 const Dispatch::Row* Dispatch::row_of(CommandId command) {
@@ -157,7 +177,7 @@ Taken Dispatch::read_ack(Session& session, const Split& frame) {
   const auto ack = proto::parse_read_ack(frame.body);
   if (!ack) return unparsable(context_, session);
   messages_.confirm(session, *ack);
-  return Taken::taken;
+  return read_marks_.ask(session, *ack);
 }
 
 Taken Dispatch::server_time(Session& session, const Split& frame) {
@@ -175,6 +195,66 @@ Taken Dispatch::unread_count(Session& session, const Split& frame) {
 
 Taken Dispatch::message_list(Session& session, const Split& frame) {
   return history_.ask(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::latest_message_id(Session& session, const Split& frame) {
+  return history_.ask_newest(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::messages_by_id(Session& session, const Split& frame) {
+  return history_.ask_listed(session, frame.header.sequence, frame.body);
+}
+
+// Nobody can leave a file yet; clients wait for the answer before they go on after their login.
+Taken Dispatch::offline_files(Session& session, const Split& frame) {
+  IM::File::IMFileHasOfflineReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
+  IM::File::IMFileHasOfflineRsp response;
+  response.set_user_id(raw(session.user));
+  answer(session, frame_of(CommandId::file_has_offline_response, frame.header.sequence, response));
+  return Taken::taken;
+}
+
+Taken Dispatch::session_list(Session& session, const Split& frame) {
+  return session_list_.ask(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::remove_session(Session& session, const Split& frame) {
+  return session_list_.remove(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::profiles(Session& session, const Split& frame) {
+  return contacts_.profiles(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::all_users(Session& session, const Split& frame) {
+  return contacts_.users(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::users_status(Session& session, const Split& frame) {
+  return context_.presence->status(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::departments(Session& session, const Split& frame) {
+  return contacts_.departments(session, frame.header.sequence, frame.body);
+}
+
+// Nobody can make a group yet; clients wait for the answer before they go on after their login.
+Taken Dispatch::normal_groups(Session& session, const Split& frame) {
+  IM::Group::IMNormalGroupListReq request;
+  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
+  IM::Group::IMNormalGroupListRsp response;
+  response.set_user_id(raw(session.user));
+  answer(session, frame_of(CommandId::normal_group_list_response, frame.header.sequence, response));
+  return Taken::taken;
+}
+
+Taken Dispatch::relayed(Session& session, const Split& frame) {
+  return relay(context_, session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::hello_said(Session& session, const Split& frame) {
+  return hello(context_, session, frame.header.sequence, frame.body);
 }
 
 }  // namespace ringtalk::shard

@@ -22,11 +22,22 @@ class Login;
 class Messages;
 class History;
 class Unread;
+class ReadMarks;
+class SessionList;
+class Contacts;
 
 class Dispatch {
  public:
-  Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread)
-      : context_(context), login_(login), messages_(messages), history_(history), unread_(unread) {}
+  Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread,
+           ReadMarks& read_marks, SessionList& session_list, Contacts& contacts)
+      : context_(context),
+        login_(login),
+        messages_(messages),
+        history_(history),
+        unread_(unread),
+        read_marks_(read_marks),
+        session_list_(session_list),
+        contacts_(contacts) {}
 
   // `frame` is whole. Its bytes are valid during the call only.
   Taken take(Session& session, const proto::Split& frame);
@@ -54,12 +65,27 @@ class Dispatch {
   Taken server_time(Session& session, const proto::Split& frame);
   Taken unread_count(Session& session, const proto::Split& frame);
   Taken message_list(Session& session, const proto::Split& frame);
+  Taken latest_message_id(Session& session, const proto::Split& frame);
+  Taken messages_by_id(Session& session, const proto::Split& frame);
+  Taken offline_files(Session& session, const proto::Split& frame);
+  Taken session_list(Session& session, const proto::Split& frame);
+  Taken remove_session(Session& session, const proto::Split& frame);
+  Taken profiles(Session& session, const proto::Split& frame);
+  Taken all_users(Session& session, const proto::Split& frame);
+  Taken users_status(Session& session, const proto::Split& frame);
+  Taken departments(Session& session, const proto::Split& frame);
+  Taken normal_groups(Session& session, const proto::Split& frame);
+  Taken relayed(Session& session, const proto::Split& frame);
+  Taken hello_said(Session& session, const proto::Split& frame);
 
   Context& context_;
   Login& login_;
   Messages& messages_;
   History& history_;
   Unread& unread_;
+  ReadMarks& read_marks_;
+  SessionList& session_list_;
+  Contacts& contacts_;
 };
 
 }  // namespace ringtalk::shard

@@ -5,10 +5,15 @@
 //   append_ask              append_done      make this message durable in your conversation
 //   page_ask                page_done        read a page of your conversation
 //   unread_ask              unread_done      count what this user has not read in your conversations
+//   newest_ask              newest_done      the newest id of your conversation
+//   sessions_ask            sessions_done    the newest messages of these conversations of yours
 //   users_ask               users_done       these users exist now, or changed
+//   operator_ask            operator_done    your sessions, or throw this user out
 //   PUSH (needs a reserved slot)
 //   handover                                 this connection is yours now
 //   deliver                                  give this to your user's devices
+//   relay                                    the same, nothing waits for a confirmation
+//   presence_news                            these users have, or have no more, a PC online
 //
 // Ownership  A Payload pointer in an event is one reference, handed over with it.
 #pragma once
@@ -44,6 +49,14 @@ enum class EventKind : uint32_t {
   users_done,
   unread_ask,
   unread_done,
+  operator_ask,
+  operator_done,
+  newest_ask,
+  newest_done,
+  sessions_ask,
+  sessions_done,
+  relay,
+  presence_news,
 };
 
 struct LoginAsk {
@@ -63,6 +76,7 @@ struct LoginDone {
   LoginVerdict verdict;
   uint8_t client_type;
   engine::Payload* response;  // whole frame
+  uint64_t asked_ns;          // the account was read later than this
 };
 
 struct Handover {
@@ -73,6 +87,7 @@ struct Handover {
   uint8_t client_type;
   engine::Payload* response;  // 0x0104, the first thing to send
   engine::Payload* unread;    // bytes read behind the login, or null
+  uint64_t asked_ns;          // see LoginDone
 };
 
 // What the conversation's home needs to place a message; stands in front of the body in the payload.
@@ -109,6 +124,12 @@ struct Deliver {
   engine::Payload* frame;  // 0x0301, whole
 };
 
+enum class PageKind : uint8_t {
+  page,    // 0x0309: `count` messages from `from` on
+  listed,  // 0x030d: those in `ids`
+  newest,  // 0x030b: only the newest id
+};
+
 struct PageAsk {
   static constexpr EventKind kKind = EventKind::page_ask;
   SessionKey session;
@@ -117,12 +138,16 @@ struct PageAsk {
   uint32_t from;   // as asked: it is echoed
   uint32_t count;  // already limited
   uint16_t sequence;
+  PageKind kind;
+  engine::Payload* ids;  // listed: uint32_t[], newest first; else null
 };
 
 struct PageDone {
   static constexpr EventKind kKind = EventKind::page_done;
   SessionKey session;
-  engine::Payload* frame;  // 0x030a, or null: storage failed, no answer
+  engine::Payload* frame;  // the answer, or null: storage failed, there is none
+  uint16_t sequence;
+  PageKind kind;
 };
 
 struct UsersAsk {
@@ -147,6 +172,63 @@ struct UnreadDone {
   static constexpr EventKind kKind = EventKind::unread_done;
   uint32_t gathering;
   engine::Payload* found;  // see unread.h; null: storage failed
+};
+
+struct NewestAsk {
+  static constexpr EventKind kKind = EventKind::newest_ask;
+  uint32_t ticket;
+  ConversationId conversation;
+};
+
+struct NewestDone {
+  static constexpr EventKind kKind = EventKind::newest_done;
+  uint32_t ticket;
+  uint32_t newest;  // durable; 0: nobody wrote
+};
+
+enum class OperatorQuestion : uint8_t { sessions, sessions_of_user, kick };
+
+struct OperatorAsk {
+  static constexpr EventKind kKind = EventKind::operator_ask;
+  uint32_t ticket;
+  UserId user;         // sessions_of_user, kick
+  uint32_t from;       // sessions: place in the session table
+  uint32_t count_max;  // sessions
+  OperatorQuestion question;
+  uint8_t devices;    // kick: see operator.h
+  uint64_t since_ns;  // kick: logins that were asked for before end too; 0: only sessions do
+};
+
+struct OperatorDone {
+  static constexpr EventKind kKind = EventKind::operator_done;
+  uint32_t ticket;
+  uint32_t next;           // sessions: where to go on; 0: that was the last place
+  uint32_t kicked;         // sessions that were
+  engine::Payload* found;  // SessionFacts[], see operator.h; null: none
+};
+
+struct SessionsAsk {
+  static constexpr EventKind kKind = EventKind::sessions_ask;
+  uint32_t gathering;
+  uint32_t since;           // only conversations whose newest message is later, seconds
+  engine::Payload* wanted;  // SessionWanted[], see session_list.h
+};
+
+struct SessionsDone {
+  static constexpr EventKind kKind = EventKind::sessions_done;
+  uint32_t gathering;
+  engine::Payload* found;  // see session_list.h; null: storage failed
+};
+
+struct Relay {
+  static constexpr EventKind kKind = EventKind::relay;
+  UserId to;
+  engine::Payload* frame;  // whole
+};
+
+struct PresenceNews {
+  static constexpr EventKind kKind = EventKind::presence_news;
+  engine::Payload* changes;  // PresenceChange[], see presence.h
 };
 
 class Event {

@@ -1,9 +1,13 @@
 // Frames: generated messages as payloads, and what happens to bodies that do not parse.
 #pragma once
 
+#include <algorithm>
+#include <string_view>
+
 #include "engine/payload.h"
 #include "proto/command.h"
 #include "proto/encode.h"
+#include "proto/message_view.h"
 #include "shard/context.h"
 
 namespace ringtalk::shard {
@@ -24,6 +28,29 @@ inline Taken unparsable(Context& context, Session& session) {
   context.metrics.add(Counter::close_malformed);
   session.abort();
   return Taken::closes;
+}
+
+// What one turn brings at once is not the reader's fault; one that was behind before and has too much
+// waiting is closed.
+inline void push(Context& context, Session& session, const engine::PayloadRef& frame) {
+  const uint32_t queued = session.queued_bytes();
+  session.answer_bytes  = std::min(session.answer_bytes, queued);
+  const uint32_t pushes = queued - session.answer_bytes;
+  if (session.is_behind() && pushes > 0 &&
+      pushes + frame.bytes().size() > context.limits.push_queue_bytes) {
+    context.metrics.add(Counter::close_slow_reader);
+    return session.abort();
+  }
+  context.metrics.add(Counter::frames_out);
+  session.push(frame);
+}
+
+// "[语音]" in the form of a text message: what lists show for a sound.
+inline constexpr std::string_view kSoundPlaceholder = "QhGXlpFjvMFUNrtl1aaPzA==";
+
+inline Bytes shown_body(const store::Message& message) {
+  return proto::is_audio(proto::MessageType(message.type)) ? as_bytes(kSoundPlaceholder)
+                                                           : message.body;
 }
 
 }  // namespace ringtalk::shard

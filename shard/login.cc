@@ -8,6 +8,8 @@
 #include "proto/parse.h"
 #include "proto/utf8.h"
 #include "shard/frames.h"
+#include "shard/presence.h"
+#include "shard/profile.h"
 
 namespace ringtalk::shard {
 namespace {
@@ -30,20 +32,6 @@ std::array<std::byte, 4> network_order(uint32_t address) {
   std::array<std::byte, 4> bytes;
   store_be32(bytes.data(), address);
   return bytes;
-}
-
-void fill(IM::BaseDefine::UserInfo& info, const store::User& user) {
-  info.set_user_id(raw(user.id));
-  info.set_user_gender(user.sex);
-  info.set_user_nick_name(user.nick);
-  info.set_avatar_url(user.avatar);
-  info.set_department_id(user.department);
-  info.set_email(user.email);
-  info.set_user_real_name(user.name);
-  info.set_user_tel(user.phone);
-  info.set_user_domain(user.domain);
-  info.set_status(0);  // in a login answer always
-  info.set_sign_info(user.signature);
 }
 
 }  // namespace
@@ -91,11 +79,13 @@ void Login::on_verdict(SessionKey key, const LoginDone& done) {
   }
   session->user        = done.user;
   session->client_type = done.client_type;
-  if (context_.home_of(done.user) == context_.self) return open(*session, response, {});
+  if (context_.home_of(done.user) == context_.self)
+    return open(*session, done.asked_ns, response, {});
   session->state = SessionState::moving;
   Move move{.session  = key,
             .user     = done.user,
             .sequence = proto::decode_header(response.bytes().data()).sequence,
+            .asked_ns = done.asked_ns,
             .response = std::move(response)};
   try_move(move);
   moves_.push_back(std::move(move));
@@ -142,7 +132,7 @@ void Login::on_moved(Session& session, int32_t result) {
     context_.mailbox.push(
         to, Event::of(Handover{static_cast<engine::Slot>(result), session.address, session.user,
                                session.client_type, move.response.release(),
-                               session.take_unread().release()}));
+                               session.take_unread().release(), move.asked_ns}));
     session.abort();
     return;
   }
@@ -173,6 +163,7 @@ void Login::on_ask(uint32_t from, const LoginAsk& ask) {
           .sequence      = ask.sequence,
           .client_type   = static_cast<uint8_t>(request.client_type()),
           .online_status = static_cast<uint8_t>(request.online_status()),
+          .asked_ns      = context_.loop.now_ns(),
           .name          = std::move(*request.mutable_user_name()),
           .password      = std::move(*request.mutable_password())});
 }
@@ -270,7 +261,7 @@ void Login::accept(const Case& login, const store::Account& account) {
   response.set_result_code(IM::BaseDefine::REFUSE_REASON_NONE);
   response.set_result_string(kSuccess);
   response.set_online_status(static_cast<IM::BaseDefine::UserStatType>(login.online_status));
-  fill(*response.mutable_user_info(), account.user);
+  fill(*response.mutable_user_info(), account.user, 0);
   response.set_session_token(setup_.tokens.mint(
       {account.user.id, account.epoch,
        uint64_t{context_.now_s()} + uint64_t{context_.limits.token_hours} * 3600}));
@@ -288,7 +279,8 @@ void Login::refuse(const Case& login, uint32_t code, const char* text) {
 }
 
 void Login::reply(const Case& login, LoginVerdict verdict, UserId user, PayloadRef response) {
-  const LoginDone done{login.session, user, verdict, login.client_type, response.release()};
+  const LoginDone done{login.session,      user,          verdict, login.client_type,
+                       response.release(), login.asked_ns};
   if (login.origin == context_.self) return on_verdict(login.session, done);
   context_.mailbox.reply(login.origin, Event::of(done));
 }
@@ -301,10 +293,25 @@ void Login::on_handover(const Handover& handover) {
   Session& session          = context_.doors->adopt(handover.slot, handover.address);
   session.user              = handover.user;
   session.client_type       = handover.client_type;
-  open(session, response, unread.bytes());
+  open(session, handover.asked_ns, response, unread.bytes());
 }
 
-void Login::open(Session& session, const PayloadRef& response, Bytes unread) {
+void Login::expel(UserId user, uint64_t before_ns) {
+  constexpr size_t kSweptAt = 1024;
+  const uint64_t age        = uint64_t{context_.limits.login_deadline_s} * kNsPerS;
+  if (expelled_.size() >= kSweptAt)
+    boost::unordered::erase_if(
+        expelled_, [&](const auto& entry) { return entry.second + age < context_.loop.now_ns(); });
+  expelled_[raw(user)] = before_ns;
+}
+
+void Login::open(Session& session, uint64_t asked_ns, const PayloadRef& response, Bytes unread) {
+  // What was proved may have changed between the proof and here.
+  if (const auto at = expelled_.find(raw(session.user));
+      at != expelled_.end() && asked_ns < at->second) {
+    answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
+    return session.finish();
+  }
   // A login that replaces a session of its class takes no further place.
   bool replaces = false;
   context_.users.each_session(session.user, [&](const Session& other) {
@@ -317,31 +324,39 @@ void Login::open(Session& session, const PayloadRef& response, Bytes unread) {
     answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
     return session.finish();
   }
+  // Among the open ones before the other goes: a PC that replaces a PC was never away.
+  session.state = SessionState::open;
+  context_.metrics.add(engine::Gauge::sessions, 1);
+  context_.users.attach(session);
   kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER,
              &session);
-  session.state = SessionState::open;
-  context_.users.attach(session);
   answer(session, response);  // first of all on this connection
+  context_.presence->opened(session);
   session.opened(unread);
 }
 
 void Login::closed(Session& session) {
+  context_.metrics.add(engine::Gauge::sessions, -1);
   context_.users.detach(session, context_.loop.now_ns());
   setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
+  context_.presence->closed(session);
 }
 
-void Login::kick_class(UserId user, bool mobile, uint32_t reason, const Session* except) {
+uint32_t Login::kick_class(UserId user, bool mobile, uint32_t reason, const Session* except) {
+  uint32_t kicked = 0;
   IM::Login::IMKickUser notice;
   notice.set_user_id(raw(user));
   notice.set_kick_reason(static_cast<IM::BaseDefine::KickReasonType>(reason));
   context_.users.each_session(user, [&](Session& session) {
     if (&session == except || session.is_mobile() != mobile) return;
+    ++kicked;
     context_.metrics.add(Counter::kicks);
     closed(session);
     session.state = SessionState::kicked;
     answer(session, frame_of(CommandId::kick_user, 0, notice));
     session.kicked();
   });
+  return kicked;
 }
 
 }  // namespace ringtalk::shard

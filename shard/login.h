@@ -15,6 +15,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,7 +39,10 @@ class Login {
 
   Taken ask(Session& session, uint16_t sequence, Bytes body);
   // Kicks the open sessions of one device class, all but `except`. reason: IM.BaseDefine.KickReasonType.
-  void kick_class(UserId user, bool mobile, uint32_t reason, const Session* except);
+  // Returns how many.
+  uint32_t kick_class(UserId user, bool mobile, uint32_t reason, const Session* except);
+  // His password or status has changed: a login of his that was asked for earlier does not open.
+  void expel(UserId user, uint64_t before_ns);
   // The descriptor went to the home shard's ring (slot there), or did not (-errno).
   void on_moved(Session& session, int32_t result);
 
@@ -60,12 +64,14 @@ class Login {
     uint16_t sequence     = 0;
     uint8_t client_type   = 0;
     uint8_t online_status = 0;
+    uint64_t asked_ns     = 0;
     std::string name, password;
   };
   struct Move {
     SessionKey session;
     UserId user{};
     uint16_t sequence = 0;  // of the login request
+    uint64_t asked_ns = 0;
     engine::PayloadRef response;
     bool reserved = false;
     bool passing  = false;
@@ -83,13 +89,14 @@ class Login {
   void on_verdict(SessionKey session, const LoginDone& done);
   bool try_move(Move& move);
   engine::PayloadRef full_answer(uint16_t sequence);
-  void open(Session& session, const engine::PayloadRef& response, Bytes unread);
+  void open(Session& session, uint64_t asked_ns, const engine::PayloadRef& response, Bytes unread);
 
   Context& context_;
   const LoginSetup setup_;
   FailureTable failures_;
   FastVerifier proved_;
-  std::vector<Move> moves_;  // accepted, on their way home
+  std::vector<Move> moves_;                                 // accepted, on their way home
+  boost::unordered_flat_map<uint32_t, uint64_t> expelled_;  // user → before, for a login's time
 };
 
 }  // namespace ringtalk::shard

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/log.h"
 #include "proto/utf8.h"
+#include "shard/extension.h"
 
 namespace ringtalk::shard {
 
@@ -53,6 +55,7 @@ Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView&
   context_.repeats.prefetch(checked.repeat_key);  // a cache miss, paid while the text is checked
   if (!acceptable(session, message)) {
     context_.metrics.add(Counter::sends_refused_rule);
+    tell_refused(session.key, sequence, refusal_of(context_, session, message));
     return Taken::taken;
   }
   UserEntry* user = context_.users.find(session.user);
@@ -93,6 +96,7 @@ bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataVie
   }
   if (checked.client_key && context_.client_repeats.find(checked.client_key, user, now)) {
     context_.metrics.add(Counter::sends_refused_rule);  // the same client_msg_id for something else
+    tell_refused(session.key, sequence, IM::Ext::Sys::EXT_RESULT_ALREADY);
     return true;
   }
   if (message.client_msg_id) return false;
@@ -262,9 +266,19 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
   drop_pending(index);
   if (!ok) {
     context_.metrics.add(Counter::sends_refused_store);
+    tell_refused(pending.session, pending.sequence, IM::Ext::Sys::EXT_RESULT_STORAGE);
+    for (const Joined& other : joined)
+      tell_refused(other.session, other.sequence, IM::Ext::Sys::EXT_RESULT_STORAGE);
     return;
   }
   context_.metrics.add(Counter::sends_acknowledged);
+  if (engine::log::message_lines())  // never its content
+    engine::log::write_each("message", {{"from", raw(pending.author)},
+                                        {"to", raw(pending.to)},
+                                        {"msg_id", msg_id},
+                                        {"type", uint32_t{pending.type}},
+                                        {"bytes", body.size()},
+                                        {"time", time}});
   acknowledge(pending.session, pending.sequence, pending.author, pending.to, msg_id);
   for (const Joined& other : joined)
     acknowledge(other.session, other.sequence, pending.author, pending.to, msg_id);
@@ -282,6 +296,12 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
   scratch_.resize(proto::message_data_bytes(view));
   proto::encode_message_data(scratch_, view);
   deliver(pending.author, pending.author, msg_id, scratch_, sender);
+}
+
+// Stock clients get silence, those that said hello 0x2003.
+void Messages::tell_refused(SessionKey key, uint16_t sequence, uint32_t result) {
+  shard::refuse(context_, context_.sessions.find(key), proto::CommandId::msg_data, sequence,
+                static_cast<ExtResult>(result));
 }
 
 void Messages::acknowledge(SessionKey key, uint16_t sequence, UserId author, UserId to,

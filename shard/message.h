@@ -15,7 +15,8 @@
 // Bound       kSendsInFlightMax per session, and the lanes' credits. What is not admitted stays unread
 //             in the socket: send() answers Taken::waits.
 // Outcome     ok, or refused before its deadline (4 s after dispatch) and then never stored. Refusals
-//             are silent: stock clients have no other signal, and an id of 0 would read as success.
+//             are silent: stock clients have no other signal, and an id of 0 would read as success;
+//             sessions that said hello get 0x2003.
 // Repeats     Kept at the author's home: equal (seq, target, type, data) within 60 s, or an equal
 //             client_msg_id within 24 h, gets the first one's id; while the first still waits, it joins.
 #pragma once
@@ -129,6 +130,7 @@ class Messages {
                         Bytes body);
 
   void decided(uint32_t pending, Error error, uint32_t msg_id, uint32_t time, Bytes body);
+  void tell_refused(SessionKey session, uint16_t sequence, uint32_t result);
   void acknowledge(SessionKey session, uint16_t sequence, UserId author, UserId to,
                    uint32_t msg_id);
   void deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame, const Session* except);

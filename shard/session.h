@@ -41,8 +41,10 @@ class Session {
   virtual void finish()                               = 0;  // flush, then close
   virtual void abort()                                = 0;
   virtual bool can_move() const                       = 0;  // nothing queued or in flight
-  virtual void move_to(uint32_t shard)                = 0;  // then Login::on_moved()
-  virtual void kicked()                               = 0;  // closes after kKickLingerNs
+  virtual uint64_t since_ns() const { return 0; }           // opened, when it is open
+  virtual uint64_t received_ns() const { return 0; }        // its last byte
+  virtual void move_to(uint32_t shard) = 0;                 // then Login::on_moved()
+  virtual void kicked()                = 0;                 // closes after kKickLingerNs
   // Logged in on this shard: frames may come at full speed. `unread` was read before the move.
   virtual void opened(Bytes unread)        = 0;
   virtual engine::PayloadRef take_unread() = 0;  // for the move
@@ -63,6 +65,7 @@ class Session {
   SessionState state    = SessionState::accepted;
   bool busy             = false;  // an answer is being prepared; what follows waits
   bool waits_for_send   = false;  // wake when one of its sends is decided
+  bool said_hello       = false;  // it understands frames of the extension services
   Session* next_of_user = nullptr;
 };
 

@@ -40,6 +40,10 @@ class SessionTable {
 
   uint32_t count() const { return count_; }
 
+  // Walking in pieces: the session at a place below places(), or null.
+  uint32_t places() const { return static_cast<uint32_t>(entries_.size()); }
+  Session* at(uint32_t place) const { return entries_[place].session; }
+
   template <class Visit>
   void each(Visit&& visit) {
     for (size_t i = 0; i < entries_.size(); ++i)

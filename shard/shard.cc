@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/log.h"
+#include "shard/relay.h"
 
 namespace ringtalk::shard {
 
@@ -31,14 +32,23 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
       .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS),
       .watch          = DeliveryWatch(4 * kMiB / setup_.shards, setup_.limits.delivery_ack_wait_s),
   });
-  messages_ = std::make_unique<Messages>(*context_);
-  history_  = std::make_unique<History>(*context_);
-  unread_   = std::make_unique<Unread>(*context_);
-  login_    = std::make_unique<Login>(*context_, setup_.login);
-  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_);
+  messages_          = std::make_unique<Messages>(*context_);
+  history_           = std::make_unique<History>(*context_);
+  unread_            = std::make_unique<Unread>(*context_);
+  read_marks_        = std::make_unique<ReadMarks>(*context_);
+  session_list_      = std::make_unique<SessionList>(*context_, *read_marks_);
+  contacts_          = std::make_unique<Contacts>(*context_);
+  presence_          = std::make_unique<Presence>(*context_);
+  context_->presence = presence_.get();
+  login_             = std::make_unique<Login>(*context_, setup_.login);
+  operator_          = std::make_unique<Operator>(*context_, *login_);
+  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
+                                         *read_marks_, *session_list_, *contacts_);
   gateway_  = &gateway;
   setup_.loop.set_client(*this);
-  setup_.loop.timers().arm(tick_, setup_.loop.now_ns() + kTickNs);
+  setup_.loop.metrics().set(engine::Gauge::tick_time, static_cast<int64_t>(setup_.loop.now_ns()));
+  tick_due_ns_ = setup_.loop.now_ns() + kTickNs;
+  setup_.loop.timers().arm(tick_, tick_due_ns_);
 }
 
 // --- from the gateway ------------------------------------------------------------------------------------
@@ -71,6 +81,11 @@ void Shard::on_turn() {
   messages_->on_turn();
   history_->on_turn();
   unread_->on_turn();
+  read_marks_->on_turn();
+  session_list_->on_turn();
+  contacts_->on_turn();
+  presence_->on_turn();
+  operator_->on_turn();
   retry_stalled();
   gateway_->on_turn();
   if (setup_.drain.asked.load(std::memory_order_relaxed)) drain_turn();
@@ -78,13 +93,15 @@ void Shard::on_turn() {
 
 void Shard::on_turn_end() {
   context_->store.on_turn(context_->loop.now_ns());
+  presence_->on_turn_end();
   mailbox_->flush(context_->loop.ring());
 }
 
 bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
-         messages_->work_waits() || context_->store.work_waits();
+         messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
+         context_->store.work_waits();
 }
 
 void Shard::retry_stalled() {
@@ -102,6 +119,7 @@ void Shard::on_tick() {
   const uint64_t now = context_->loop.now_ns();
   context_->store.on_tick(now);
   messages_->on_tick();
+  presence_->on_tick();
   context_->users.tick(now);
   context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
   auto& metrics      = context_->metrics;
@@ -112,8 +130,22 @@ void Shard::on_tick() {
   grow_to(Counter::cq_overflow, ring.counters().cq_overflows);
   grow_to(Counter::doorbells, ring.counters().bells_sent);
   grow_to(Counter::lane_events, mailbox_->pushed());
+  metrics.set(engine::Gauge::lane_waiting, static_cast<int64_t>(mailbox_->outbound_waiting()));
   metrics.set(engine::Gauge::recv_buffers_lent, ring.buffers_lent());
+  metrics.set(engine::Gauge::tick_time, static_cast<int64_t>(now));
+  metrics.set(engine::Gauge::tick_lag, static_cast<int64_t>(now - std::min(now, tick_due_ns_)));
+  metrics.set(engine::Gauge::send_queue_bytes,
+              static_cast<int64_t>(context_->loop.blocks().out_bytes()));
+  metrics.set(engine::Gauge::store_out_of_space, context_->store.out_of_space() ? 1 : 0);
   metrics.set(engine::Gauge::timers_armed, context_->loop.timers().armed_count());
+  const store::Figures store = context_->store.figures();
+  grow_to(Counter::store_commits, store.commits);
+  metrics.set(engine::Gauge::store_waiting, static_cast<int64_t>(store.waiting));
+  metrics.set(engine::Gauge::store_conversations, static_cast<int64_t>(store.conversations));
+  metrics.set(engine::Gauge::store_index_bytes, static_cast<int64_t>(store.memory_bytes));
+  metrics.set(engine::Gauge::store_repeats_forgotten,
+              static_cast<int64_t>(store.repeats_forgotten));
+  metrics.set(engine::Gauge::store_blocks_forgotten, static_cast<int64_t>(store.blocks_forgotten));
   metrics.set(engine::Gauge::sessions_open, static_cast<int64_t>(context_->users.count()));
   metrics.set(engine::Gauge::repeat_window_bytes,
               static_cast<int64_t>(context_->repeats.bytes() + context_->client_repeats.bytes()));
@@ -127,7 +159,8 @@ void Shard::on_tick() {
       announce_waiting_.push_back({to, ask});
     }
   }
-  setup_.loop.timers().arm(tick_, now + kTickNs);
+  tick_due_ns_ = now + kTickNs;
+  setup_.loop.timers().arm(tick_, tick_due_ns_);
 }
 
 void Shard::on_event(uint32_t from, const Event& event) {
@@ -142,6 +175,14 @@ void Shard::on_event(uint32_t from, const Event& event) {
     case EventKind::page_done: return history_->on_page_done(from, event.as<PageDone>());
     case EventKind::unread_ask: return unread_->on_ask(from, event.as<UnreadAsk>());
     case EventKind::unread_done: return unread_->on_done(from, event.as<UnreadDone>());
+    case EventKind::newest_ask: return read_marks_->on_newest_ask(from, event.as<NewestAsk>());
+    case EventKind::newest_done: return read_marks_->on_newest_done(from, event.as<NewestDone>());
+    case EventKind::operator_ask: return operator_->on_ask(from, event.as<OperatorAsk>());
+    case EventKind::operator_done: return operator_->on_done(from, event.as<OperatorDone>());
+    case EventKind::sessions_ask: return session_list_->on_ask(from, event.as<SessionsAsk>());
+    case EventKind::sessions_done: return session_list_->on_done(from, event.as<SessionsDone>());
+    case EventKind::relay: return on_relay(*context_, event.as<Relay>());
+    case EventKind::presence_news: return presence_->on_news(event.as<PresenceNews>());
     case EventKind::users_ask: {
       const auto ask = event.as<UsersAsk>();
       learn_users(PayloadRef::adopt(ask.states));
@@ -190,12 +231,13 @@ void Shard::announced(uint32_t ticket) {
 // --- ends -----------------------------------------------------------------------------------------------------
 
 void Shard::on_failed(Error error) {
-  engine::log::error("store_failed", {{"shard", setup_.self}, {"errno", error.os}});
+  engine::log::error("store_failed", {{"errno", error.os}});
   setup_.drain.failed.store(true, std::memory_order_relaxed);
 }
 
 bool Shard::quiet() const {
-  return messages_->idle() && history_->idle() && unread_->idle() && context_->store.idle();
+  return messages_->idle() && history_->idle() && unread_->idle() && read_marks_->idle() &&
+         session_list_->idle() && contacts_->idle() && context_->store.idle();
 }
 
 void Shard::drain_turn() {
@@ -205,6 +247,7 @@ void Shard::drain_turn() {
     draining_       = true;
     drain_began_ns_ = context_->loop.now_ns();
     gateway_->begin_drain();
+    presence_->stop();
   }
   const bool is_quiet = quiet();
   if (is_quiet != counted_quiet_) {

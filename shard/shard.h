@@ -9,11 +9,16 @@
 #include <memory>
 
 #include "engine/loop.h"
+#include "shard/contacts.h"
 #include "shard/context.h"
 #include "shard/dispatch.h"
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
+#include "shard/operator.h"
+#include "shard/presence.h"
+#include "shard/read_mark.h"
+#include "shard/session_list.h"
 #include "shard/unread.h"
 
 namespace ringtalk::shard {
@@ -58,6 +63,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   Context& context() { return *context_; }
   Messages& messages() { return *messages_; }
   Login& login() { return *login_; }
+  Operator& operations() { return *operator_; }
   bool draining() const { return draining_; }
   bool finished() const { return finished_; }
 
@@ -78,6 +84,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   void on_appended(const store::Appended& result) override { messages_->on_appended(result); }
   void on_page(uint64_t cookie, Error error, std::span<const store::Message> page) override {
     if (cookie & Unread::kCookieBit) return unread_->on_page(cookie, error, page);
+    if (cookie & SessionList::kCookieBit) return session_list_->on_page(cookie, error, page);
     history_->on_page(cookie, error, page);
   }
   void on_failed(Error error) override;
@@ -108,7 +115,12 @@ class Shard final : public engine::LoopClient, public store::Sink {
   std::unique_ptr<Messages> messages_;
   std::unique_ptr<History> history_;
   std::unique_ptr<Unread> unread_;
+  std::unique_ptr<ReadMarks> read_marks_;
+  std::unique_ptr<SessionList> session_list_;
+  std::unique_ptr<Contacts> contacts_;
+  std::unique_ptr<Presence> presence_;
   std::unique_ptr<Login> login_;
+  std::unique_ptr<Operator> operator_;
   std::unique_ptr<Dispatch> dispatch_;
   Gateway* gateway_ = nullptr;
   std::vector<Announcement> announcements_;
@@ -118,6 +130,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   };
   std::vector<Waiting> announce_waiting_;  // found no credit
   Tick tick_;
+  uint64_t tick_due_ns_    = 0;
   bool draining_           = false;
   bool counted_quiet_      = false;
   bool finished_           = false;

@@ -1,12 +1,10 @@
 #include "shard/unread.h"
 
 #include <algorithm>
-#include <cstring>
-#include <string_view>
 
 #include "proto/message.pb.h"
-#include "proto/message_view.h"
 #include "proto/parse.h"
+#include "shard/extension.h"
 #include "shard/frames.h"
 
 namespace ringtalk::shard {
@@ -15,60 +13,48 @@ namespace {
 using engine::Payload;
 using engine::PayloadRef;
 
-// "[语音]" in the form of a text message: what lists show for a sound.
-constexpr std::string_view kSoundPlaceholder = "QhGXlpFjvMFUNrtl1aaPzA==";
-constexpr uint64_t kAnswerBytesMax           = 380 * kKiB;
-constexpr uint64_t kEntryBytes               = 48;  // fields of one entry, at most
+constexpr uint64_t kAnswerBytesMax = 380 * kKiB;
+constexpr uint64_t kEntryBytes     = 48;  // fields of one entry, at most
 
 }  // namespace
-
-template <class T>
-uint32_t Unread::take(std::vector<T>& pool, uint32_t& free) {
-  if (free == ~0u) {
-    free = static_cast<uint32_t>(pool.size());
-    pool.emplace_back();
-  }
-  const uint32_t index = free;
-  free                 = pool[index].next;
-  pool[index]          = T{};
-  return index;
-}
 
 // --- user's home -------------------------------------------------------------------------------------------
 
 Taken Unread::ask(Session& session, uint16_t sequence, Bytes body) {
   IM::Message::IMUnreadMsgCntReq request;
   if (!proto::parse(request, body)) return unparsable(context_, session);
-  const uint32_t index = take(gatherings_, gatherings_free_);
-  ++gatherings_used_;
+  const uint32_t index        = gatherings_.take();
   gatherings_[index].session  = session.key;
   gatherings_[index].user     = session.user;
   gatherings_[index].sequence = sequence;
-  const auto asked            = context_.store.list_conversations(
-      session.user, [this, index](Result<std::vector<UserId>> peers) {
-        on_conversations(index, std::move(peers));
+  const auto asked            = context_.store.list_sessions(
+      session.user, [this, index](Result<std::vector<store::SessionRow>> rows) {
+        on_rows(index, std::move(rows));
       });
   if (asked) {
     session.busy = true;
     return Taken::taken;
   }
-  gatherings_[index].next = gatherings_free_;
-  gatherings_free_        = index;
-  --gatherings_used_;
-  return asked.error().code == Errc::full ? context_.stall(session) : Taken::taken;
+  gatherings_.give_back(index);
+  if (asked.error().code == Errc::full) return context_.stall(session);
+  refuse(context_, &session, proto::CommandId::unread_msg_cnt_request, sequence,
+         IM::Ext::Sys::EXT_RESULT_STORAGE);
+  return Taken::taken;
 }
 
-void Unread::on_conversations(uint32_t index, Result<std::vector<UserId>> peers) {
+void Unread::on_rows(uint32_t index, Result<std::vector<store::SessionRow>> rows) {
   Gathering& gathering = gatherings_[index];
-  if (!peers) {
+  if (!rows) {
     gathering.failed = true;
     return complete(index);
   }
   std::vector<std::vector<UnreadWanted>> by_shard(context_.shards);
-  for (const UserId peer : *peers) {
-    const auto conversation = ConversationId::single(gathering.user, peer);
+  for (const store::SessionRow& row : *rows) {
+    const auto conversation = ConversationId::single(gathering.user, row.peer);
+    // What was taken off the list is read; a power cut may know the one and not yet the other.
+    const uint32_t cursor = context_.store.cursor(gathering.user, conversation);
     by_shard[context_.home_of(conversation)].push_back(
-        {conversation, context_.store.cursor(gathering.user, conversation)});
+        {conversation, std::max(cursor, row.hidden_to)});
   }
   gathering.missing = static_cast<uint32_t>(
       std::ranges::count_if(by_shard, [](const auto& wanted) { return !wanted.empty(); }));
@@ -102,19 +88,20 @@ void Unread::arrived(uint32_t index, PayloadRef found) {
 }
 
 void Unread::complete(uint32_t index) {
-  Gathering gathering     = std::move(gatherings_[index]);
-  gatherings_[index]      = {};
-  gatherings_[index].next = gatherings_free_;
-  gatherings_free_        = index;
-  --gatherings_used_;
-  Session* session = context_.sessions.find(gathering.session);
+  const Gathering gathering = gatherings_.give_back(index);
+  Session* session          = context_.sessions.find(gathering.session);
   if (!session || !session->busy) return;
   session->busy = false;
-  if (!gathering.failed && session->is_open()) answer(*session, encode(gathering));
+  if (gathering.failed) {
+    refuse(context_, session, proto::CommandId::unread_msg_cnt_request, gathering.sequence,
+           IM::Ext::Sys::EXT_RESULT_STORAGE);
+  } else if (session->is_open()) {
+    answer(*session, encode(*session, gathering));
+  }
   session->wake();
 }
 
-PayloadRef Unread::encode(const Gathering& gathering) const {
+PayloadRef Unread::encode(Session& session, const Gathering& gathering) {
   struct Entry {
     UnreadFound found;
     Bytes body;
@@ -148,6 +135,8 @@ PayloadRef Unread::encode(const Gathering& gathering) const {
     info.set_latest_msg_from_user_id(raw(found.author));
   }
   response.set_total_cnt(total);
+  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
+                             static_cast<uint32_t>(response.unreadinfo_list_size()));
   return frame_of(proto::CommandId::unread_msg_cnt_response, gathering.sequence, response);
 }
 
@@ -155,68 +144,62 @@ PayloadRef Unread::encode(const Gathering& gathering) const {
 
 void Unread::on_ask(uint32_t from, const UnreadAsk& ask) {
   const PayloadRef wanted = PayloadRef::adopt(ask.wanted);
-  const uint32_t index    = take(tallies_, tallies_free_);
-  ++tallies_used_;
-  Tally& tally    = tallies_[index];
-  tally.origin    = from;
-  tally.gathering = ask.gathering;
-  tally.user      = ask.user;
-  tally.wanted.resize(wanted.bytes().size() / sizeof(UnreadWanted));
-  std::memcpy(tally.wanted.data(), wanted.bytes().data(), wanted.bytes().size());
+  const uint32_t index    = tallies_.take();
+  Tally& tally            = tallies_[index];
+  tally.origin            = from;
+  tally.gathering         = ask.gathering;
+  tally.user              = ask.user;
+  for (Bytes rest = wanted.bytes(); !rest.empty(); rest = rest.subspan(sizeof(UnreadWanted))) {
+    Item item{.wanted = load_native<UnreadWanted>(rest.data()), .head = {}};
+    item.head = context_.store.head(item.wanted.conversation);
+    if (item.head.newest <= item.wanted.cursor) continue;
+    item.counted = item.wanted.cursor == 0;  // nothing is to be looked up there
+    if (item.counted && (item.count = count_of(ask.user, item, 0, 0)) == 0) continue;
+    tally.items.push_back(item);
+  }
+  std::ranges::sort(tally.items, [user = ask.user](const Item& a, const Item& b) {
+    if (a.head.time != b.head.time) return a.head.time > b.head.time;
+    return a.wanted.conversation.peer_of(user) < b.wanted.conversation.peer_of(user);
+  });
   advance(index);
 }
 
 // Begins what may be begun; when nothing is left, answers.
 void Unread::advance(uint32_t index) {
-  for (;;) {
-    Tally& tally = tallies_[index];
-    if (tally.reading == kReadsAtOnce) return;
-    if (tally.begun == tally.wanted.size()) break;
-    const UnreadWanted wanted = tally.wanted[tally.begun++];
-    const store::Head head    = context_.store.head(wanted.conversation);
-    if (head.newest <= wanted.cursor) continue;
-    ++tally.reading;
-    const uint32_t item       = take(items_, items_free_);
-    items_[item].tally        = index;
-    items_[item].wanted       = wanted;
-    items_[item].entry.newest = head.newest;
-    items_[item].entry.peer   = wanted.conversation.peer_of(tally.user);
-    read(item);
+  Tally& now = tallies_[index];
+  while (now.begun < now.items.size() && now.reading < kReadsAtOnce && !now.failed &&
+         now.found.size() < kAnswerBytesMax) {
+    ++now.reading;
+    read(kCookieBit | uint64_t{index} << 32 | now.begun++);
   }
-  if (tallies_[index].reading > 0) return;
-  Tally tally          = std::move(tallies_[index]);
-  tallies_[index]      = {};
-  tallies_[index].next = tallies_free_;
-  tallies_free_        = index;
-  --tallies_used_;
-  PayloadRef found = tally.failed ? PayloadRef{} : PayloadRef::adopt(Payload::copy(tally.found));
+  if (now.reading > 0) return;
+  const Tally tally = tallies_.give_back(index);
+  PayloadRef found  = tally.failed ? PayloadRef{} : PayloadRef::adopt(Payload::copy(tally.found));
   if (tally.origin == context_.self) return arrived(tally.gathering, std::move(found));
   context_.mailbox.reply(tally.origin, Event::of(UnreadDone{tally.gathering, found.release()}));
 }
 
-void Unread::read(uint32_t index) {
-  const Item& item = items_[index];
+void Unread::read(uint64_t cookie) {
+  Tally& tally     = tallies_[(cookie & ~kCookieBit) >> 32];
+  const Item& item = tally.items[static_cast<uint32_t>(cookie)];
   const auto asked =
       context_.store.read_page({.conversation = item.wanted.conversation,
-                                .from  = item.have_newest ? item.wanted.cursor : item.entry.newest,
-                                .count = 1,
+                                .from      = item.counted ? item.head.newest : item.wanted.cursor,
+                                .count     = 1,
                                 .bytes_max = 1,
-                                .cookie    = kCookieBit | index});
+                                .cookie    = cookie});
   if (asked) return;
-  // Whatever it is, not from within the caller's loop.
-  items_[index].refused = asked.error().code == Errc::full ? Error{} : asked.error();
-  postponed_.push_back(index);
+  if (asked.error().code == Errc::full) return postponed_.push_back(cookie);
+  tally.failed = true;
+  --tally.reading;
 }
 
 void Unread::on_turn() {
   for (size_t n = postponed_.size(); n > 0; --n) {
-    const uint32_t index = postponed_.front();
+    const uint64_t cookie = postponed_.front();
     postponed_.pop_front();
-    if (items_[index].refused.code == Errc::ok) {
-      read(index);
-    } else {
-      on_page(index, items_[index].refused, {});
-    }
+    read(cookie);
+    advance(static_cast<uint32_t>((cookie & ~kCookieBit) >> 32));
   }
   for (size_t n = unsent_.size(); n > 0; --n) {
     const Unsent unsent = unsent_.front();
@@ -230,52 +213,45 @@ void Unread::on_turn() {
 }
 
 void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Message> page) {
-  const auto index = static_cast<uint32_t>(cookie & ~kCookieBit);
-  Item& item       = items_[index];
-  if (page.empty()) {
-    // A damaged newest message is left out of lists; storage that is away spoils the whole answer.
-    if (error.code != Errc::ok && error.code != Errc::corrupt) tallies_[item.tally].failed = true;
-    item.entry.count = 0;
-    item.have_newest = false;
-    return finish_item(index, nullptr);
-  }
-  const store::Message& message = page.front();
-  if (item.have_newest) return finish_item(index, &message);
-  item.have_newest  = true;
-  item.small_count  = message.small_count;
-  item.hidden       = message.hidden;
-  item.entry.author = message.author;
-  item.entry.time   = message.time;
-  item.entry.type   = message.type;
-  const Bytes body = proto::is_audio(proto::MessageType(message.type)) ? as_bytes(kSoundPlaceholder)
-                                                                       : message.body;
-  item.body.assign(body.begin(), body.end());
-  if (item.wanted.cursor == 0) return finish_item(index, nullptr);
-  read(index);
-}
-
-void Unread::finish_item(uint32_t index, const store::Message* at_cursor) {
-  Item item          = std::move(items_[index]);
-  items_[index]      = {};
-  items_[index].next = items_free_;
-  items_free_        = index;
-  Tally& tally       = tallies_[item.tally];
-  --tally.reading;
-  if (item.have_newest) {
-    const uint32_t since  = item.entry.newest - item.wanted.cursor;
-    const uint32_t small  = item.small_count - (at_cursor ? at_cursor->small_count : 0);
-    const uint32_t hidden = item.hidden - (at_cursor ? at_cursor->hidden : 0);
-    const uint32_t own    = tally.user == item.wanted.conversation.small() ? small : since - small;
-    const uint32_t others = since - own;
-    item.entry.count      = others > hidden ? others - hidden : 0;
-    if (item.entry.count > 0) {
-      item.entry.bytes = static_cast<uint32_t>(item.body.size());
-      const auto head  = std::as_bytes(std::span(&item.entry, 1));
-      tally.found.insert(tally.found.end(), head.begin(), head.end());
-      tally.found.insert(tally.found.end(), item.body.begin(), item.body.end());
+  const auto index = static_cast<uint32_t>((cookie & ~kCookieBit) >> 32);
+  Tally& tally     = tallies_[index];
+  Item& item       = tally.items[static_cast<uint32_t>(cookie)];
+  if (error.code != Errc::ok && error.code != Errc::corrupt) tally.failed = true;
+  if (!page.empty() && item.counted) {
+    list(tally, item, page.front());
+  } else if (!page.empty()) {
+    item.counted = true;
+    item.count   = count_of(tally.user, item, page.front().small_count, page.front().hidden);
+    if (item.count > 0 && !tally.failed) {
+      read(cookie);
+      return advance(index);
     }
   }
-  advance(item.tally);
+  --tally.reading;
+  advance(index);
+}
+
+uint32_t Unread::count_of(UserId user, const Item& item, uint32_t small_read,
+                          uint32_t hidden_read) {
+  const uint32_t since  = item.head.newest - item.wanted.cursor;
+  const uint32_t small  = item.head.small_count - small_read;
+  const uint32_t hidden = item.head.hidden - hidden_read;
+  const uint32_t own    = user == item.wanted.conversation.small() ? small : since - small;
+  return since - own > hidden ? since - own - hidden : 0;
+}
+
+void Unread::list(Tally& tally, const Item& item, const store::Message& newest) {
+  const Bytes body = shown_body(newest);
+  const UnreadFound entry{.peer   = item.wanted.conversation.peer_of(tally.user),
+                          .author = newest.author,
+                          .count  = item.count,
+                          .newest = item.head.newest,
+                          .time   = newest.time,
+                          .bytes  = static_cast<uint32_t>(body.size()),
+                          .type   = newest.type};
+  const auto head = std::as_bytes(std::span(&entry, 1));
+  tally.found.insert(tally.found.end(), head.begin(), head.end());
+  tally.found.insert(tally.found.end(), body.begin(), body.end());
 }
 
 }  // namespace ringtalk::shard

@@ -2,14 +2,15 @@
 //
 //   user's home: ask() ─ his conversations from the store, his read positions
 //      └─ unread_ask to each shard that is home to some of them
-//   conversation's home: newest message, and the one at the read position: two look-ups each
+//   conversation's home: the message at the read position, and the newest for the list: two look-ups
 //      └─ unread_done; the last one completes the answer
 //
 // Rule   unread = newest − position − own − hidden, from the running counts in the records; nothing is
 //        counted one by one, nothing is written per message and reader.
-// Bound  kReadsAtOnce per asking user and shard; the newest entries that fit in 400 KiB are listed,
-//        total_cnt is the sum of those. One answer per session at a time.
-// Errors Storage failed: no answer (an empty list would be believed).
+// Bound  kReadsAtOnce per asking user and shard; the newest entries that fit in 400 KiB are listed and
+//        nothing more is read, total_cnt is the sum of those. One answer per session at a time.
+// Errors Storage failed: no answer (an empty list would be believed). A conversation whose newest
+//        message, or the one at the read position, is damaged is left out.
 #pragma once
 
 #include <deque>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "shard/context.h"
+#include "shard/pool.h"
 
 namespace ringtalk::shard {
 
@@ -40,7 +42,8 @@ struct UnreadFound {
 
 class Unread {
  public:
-  static constexpr uint64_t kCookieBit = 1ull << 63;  // marks our pages among the store's results
+  // Marks our pages among the store's results: this bit, the tally << 32, the item.
+  static constexpr uint64_t kCookieBit = 1ull << 63;
 
   explicit Unread(Context& context) : context_(context) {}
 
@@ -50,7 +53,7 @@ class Unread {
   void on_page(uint64_t cookie, Error error, std::span<const store::Message> page);
   void on_turn();
 
-  bool idle() const { return gatherings_used_ == 0 && tallies_used_ == 0; }
+  bool idle() const { return gatherings_.used() + tallies_.used() == 0; }
 
  private:
   static constexpr uint32_t kReadsAtOnce = 16;
@@ -63,59 +66,46 @@ class Unread {
     uint32_t missing  = 0;  // shards that have not answered
     bool failed       = false;
     std::vector<engine::PayloadRef> found;
-    uint32_t next = ~0u;
+  };
+  // One conversation, as it was when it was asked for.
+  struct Item {
+    UnreadWanted wanted;
+    store::Head head;
+    uint32_t count = 0;
+    bool counted   = false;
   };
   // One shard's share of it, on that shard.
   struct Tally {
     uint32_t origin    = 0;
     uint32_t gathering = 0;
     UserId user{};
-    std::vector<UnreadWanted> wanted;
-    size_t begun     = 0;
+    std::vector<Item> items;  // newest first
+    uint32_t begun   = 0;
     uint32_t reading = 0;
     bool failed      = false;
     std::vector<std::byte> found;
-    uint32_t next = ~0u;
-  };
-  // One conversation being read.
-  struct Item {
-    uint32_t tally = 0;
-    UnreadWanted wanted{};
-    bool have_newest = false;
-    UnreadFound entry{};
-    uint32_t small_count = 0, hidden = 0;  // of the newest
-    Error refused;                         // by the store at once; told on the next turn
-    std::vector<std::byte> body;
-    uint32_t next = ~0u;
   };
   struct Unsent {
     uint32_t to;
     UnreadAsk ask;
   };
 
-  template <class T>
-  static uint32_t take(std::vector<T>& pool, uint32_t& free);
-
-  void on_conversations(uint32_t gathering, Result<std::vector<UserId>> peers);
+  void on_rows(uint32_t gathering, Result<std::vector<store::SessionRow>> rows);
   void ask_shard(uint32_t to, uint32_t gathering, UserId user,
                  std::span<const UnreadWanted> wanted);
   void arrived(uint32_t gathering, engine::PayloadRef found);
   void complete(uint32_t gathering);
   void advance(uint32_t tally);
-  void read(uint32_t item);
-  void finish_item(uint32_t item, const store::Message* at_cursor);
-  engine::PayloadRef encode(const Gathering& gathering) const;
+  void read(uint64_t cookie);
+  static uint32_t count_of(UserId user, const Item& item, uint32_t small_read,
+                           uint32_t hidden_read);
+  static void list(Tally& tally, const Item& item, const store::Message& newest);
+  engine::PayloadRef encode(Session& session, const Gathering& gathering);
 
   Context& context_;
-  std::vector<Gathering> gatherings_;
-  uint32_t gatherings_free_ = ~0u;
-  uint32_t gatherings_used_ = 0;
-  std::vector<Tally> tallies_;
-  uint32_t tallies_free_ = ~0u;
-  uint32_t tallies_used_ = 0;
-  std::vector<Item> items_;
-  uint32_t items_free_ = ~0u;
-  std::deque<uint32_t> postponed_;  // items that found the store's read queue full
+  Pool<Gathering> gatherings_;
+  Pool<Tally> tallies_;
+  std::deque<uint64_t> postponed_;  // cookies of reads that found the store's queue full
   std::deque<Unsent> unsent_;       // found no credit
 };
 

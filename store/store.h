@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -127,8 +128,64 @@ struct UserState {
   uint8_t status = 0;
 };
 
+inline constexpr uint8_t kUserActive = 0;
+inline constexpr uint8_t kUserLeft   = 3;  // disabled; the name is free again
+
+// What is set changes; the rest stays.
+struct UserPatch {
+  std::optional<std::string> nick, domain, phone, email, avatar, signature;
+  std::optional<std::string> password;  // argon2id text; raises the epoch: session tokens die
+  std::optional<uint32_t> department;
+  std::optional<uint8_t> sex;
+  std::optional<uint8_t> status;  // kUserLeft raises the epoch
+};
+
+// In the order of their stamps; a stamp's users are all in it or none.
+struct UserPage {
+  std::vector<User> users;
+  bool more = false;  // beyond the last stamp
+};
+
+struct Department {
+  uint32_t id = 0;
+  std::string name;
+  uint32_t parent   = 0;  // 0: root
+  uint32_t priority = 0;  // display order
+  uint8_t status    = 0;  // 0 ok, 1 removed
+  uint32_t created  = 0;
+  uint64_t stamp    = 0;  // sync stamp, see spec of 0x0210; each change has one of its own
+};
+
+struct NewDepartment {
+  std::string name;
+  uint32_t parent   = 0;
+  uint32_t priority = 0;
+};
+
+struct DepartmentPatch {
+  std::optional<std::string> name;
+  std::optional<uint32_t> parent, priority;
+};
+
+// A line of somebody's conversation list. Visible while the conversation's newest id is beyond
+// hidden_to: the next message revives it, and nothing is written for that.
+struct SessionRow {
+  UserId peer{};
+  uint32_t hidden_to = 0;  // newest id when its owner removed it; 0: never
+};
+
 template <class T>
 using Callback = std::move_only_function<void(Result<T>)>;
+
+// A shard's store in figures, for metrics.
+struct Figures {
+  uint64_t waiting           = 0;  // appends not yet durable
+  uint64_t commits           = 0;  // batches, since the start
+  uint64_t conversations     = 0;
+  uint64_t memory_bytes      = 0;  // of what is kept for each of them
+  uint64_t repeats_forgotten = 0;  // by recovery, beyond what it may keep
+  uint64_t blocks_forgotten  = 0;  // block records left out: history reads walk there
+};
 
 class Store {
  public:
@@ -152,6 +209,9 @@ class Store {
   virtual bool work_waits() const = 0;
   // Nothing waits and nothing is in flight.
   virtual bool idle() const = 0;
+  // The disk is full: appends are refused until it is not.
+  virtual bool out_of_space() const { return false; }
+  virtual Figures figures() const { return {}; }
 
   // Relational. Errc::full leaves the callback uncalled.
   virtual Result<void> find_account(std::string_view name,
@@ -161,16 +221,39 @@ class Store {
   virtual Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) = 0;
   virtual Result<void> list_users(UserId after, uint32_t limit,
                                   Callback<std::vector<User>> done)                            = 0;
+  // Who has the name and has not left; else the last one who had it. not_found.
+  virtual Result<void> find_user_by_name(std::string_view name, Callback<User> done) = 0;
+  // Those that exist, in the order asked. too_large: more than kUsersAskedMax ids.
+  virtual Result<void> find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) = 0;
+  // Users of every status whose stamp is larger, lowest stamps first, about `limit`.
+  virtual Result<void> list_users_since(uint64_t stamp, uint32_t limit,
+                                        Callback<UserPage> done) = 0;
+  // The user as it is now, with a new stamp. not_found; exists: the name was taken meanwhile.
+  virtual Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) = 0;
+  // Those whose stamp is larger, removed ones too, lowest stamps first; at most kDepartmentsMax.
+  virtual Result<void> list_departments(uint64_t stamp, Callback<std::vector<Department>> done) = 0;
+  // refused: no such parent, or there are kDepartmentsMax already.
+  virtual Result<void> add_department(NewDepartment department, Callback<Department> done) = 0;
+  // not_found; refused: no such parent, or the department would be above itself.
+  virtual Result<void> update_department(uint32_t id, DepartmentPatch patch,
+                                         Callback<Department> done) = 0;
+  // not_found; exists: somebody who has not left, or a department, is in it.
+  virtual Result<void> remove_department(uint32_t id, Callback<void> done) = 0;
   // The better hash of an unchanged password: the epoch stays.
   virtual Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) = 0;
   // Rows of both users in the conversation list; durable before the first message is acknowledged.
   virtual Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                          Callback<void> done) = 0;
-  // The peers with whom the user has a visible conversation (1:1), at most kConversationsMax.
-  virtual Result<void> list_conversations(UserId user, Callback<std::vector<UserId>> done) = 0;
+  // The user's conversations (1:1), hidden ones too, at most kConversationsMax.
+  virtual Result<void> list_sessions(UserId user, Callback<std::vector<SessionRow>> done) = 0;
+  // Hides the row of `user` up to the message `newest`. not_found: it is hidden that far already.
+  virtual Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
+                                    Callback<void> done) = 0;
 };
 
 inline constexpr uint32_t kConversationsMax = 10'000;  // of one user's list
+inline constexpr uint32_t kUsersAskedMax    = 1'000;   // of one find_users()
+inline constexpr uint32_t kDepartmentsMax   = 20'000;  // removed ones too
 
 // Which shard owns what; pure functions of the id. The store distributes what it recovers by them.
 struct Homes {

@@ -18,7 +18,7 @@ ARROWS = {
     "store": ["engine", "proto/ids.h"],
     "shard": ["engine", "proto", "store"],
     "gateway": ["engine", "proto", "store", "shard"],
-    "tools/ctl": ["engine", "proto", "store"],
+    "tools/ctl": ["engine", "proto", "store", "gateway/settings.h"],
     "tools/loadgen": ["engine", "proto"],
     "bench": EVERYTHING,
     "tests": EVERYTHING,

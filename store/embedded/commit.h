@@ -109,6 +109,8 @@ class Commit {
   // Durable, and not yet told: the next on_turn() does.
   bool results_wait() const { return landed_ < landing_->rows().size(); }
   bool failed() const { return failed_; }
+  size_t waiting() const { return open_->rows().size() + (flying() ? flying_->rows().size() : 0); }
+  uint64_t commits() const { return open_batch_ - 1; }
   uint32_t current_segment() const { return current_ ? current_->number : 0; }
   int current_fd() const { return current_ ? current_->fd : -1; }
 

@@ -119,8 +119,16 @@ bool EmbeddedStore::idle() const {
          (builder_.idle() || supply_.out_of_space());
 }
 
-uint64_t EmbeddedStore::memory_bytes() const {
-  return state_->heads.memory_bytes() + state_->cursors.memory_bytes() + tails_.memory_bytes();
+Figures EmbeddedStore::figures() const {
+  Figures figures{.waiting       = commit_.waiting(),
+                  .commits       = commit_.commits(),
+                  .conversations = state_->heads.size(),
+                  .memory_bytes  = state_->heads.memory_bytes() + state_->cursors.memory_bytes() +
+                                  tails_.memory_bytes(),
+                  .blocks_forgotten = builder_.forgotten()};
+  // What recovery did belongs to no shard.
+  if (shard_ == 0) figures.repeats_forgotten = owner_.report().repeats_forgotten;
+  return figures;
 }
 
 // --- relational: another engine, same face ------------------------------------------------------------------
@@ -159,9 +167,59 @@ Result<void> EmbeddedStore::open_conversation(ConversationId conversation, uint3
   return owner_.options_.relational->open_conversation(shard_, conversation, time, std::move(done));
 }
 
-Result<void> EmbeddedStore::list_conversations(UserId user, Callback<std::vector<UserId>> done) {
+Result<void> EmbeddedStore::find_user_by_name(std::string_view name, Callback<User> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_conversations(shard_, user, std::move(done));
+  return owner_.options_.relational->find_user_by_name(shard_, name, std::move(done));
+}
+
+Result<void> EmbeddedStore::find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->find_users(shard_, std::move(ids), std::move(done));
+}
+
+Result<void> EmbeddedStore::list_users_since(uint64_t stamp, uint32_t limit,
+                                             Callback<UserPage> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_users_since(shard_, stamp, limit, std::move(done));
+}
+
+Result<void> EmbeddedStore::update_user(UserId id, UserPatch patch, Callback<User> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->update_user(shard_, id, std::move(patch), std::move(done));
+}
+
+Result<void> EmbeddedStore::list_departments(uint64_t stamp,
+                                             Callback<std::vector<Department>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_departments(shard_, stamp, std::move(done));
+}
+
+Result<void> EmbeddedStore::add_department(NewDepartment department, Callback<Department> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->add_department(shard_, std::move(department), std::move(done));
+}
+
+Result<void> EmbeddedStore::update_department(uint32_t id, DepartmentPatch patch,
+                                              Callback<Department> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->update_department(shard_, id, std::move(patch),
+                                                       std::move(done));
+}
+
+Result<void> EmbeddedStore::remove_department(uint32_t id, Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->remove_department(shard_, id, std::move(done));
+}
+
+Result<void> EmbeddedStore::list_sessions(UserId user, Callback<std::vector<SessionRow>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_sessions(shard_, user, std::move(done));
+}
+
+Result<void> EmbeddedStore::hide_session(UserId user, UserId peer, uint32_t newest,
+                                         Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->hide_session(shard_, user, peer, newest, std::move(done));
 }
 
 // --- the process ----------------------------------------------------------------------------------------------

@@ -56,15 +56,24 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) override;
   Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                  Callback<void> done) override;
-  Result<void> list_conversations(UserId user, Callback<std::vector<UserId>> done) override;
+  Result<void> find_user_by_name(std::string_view name, Callback<User> done) override;
+  Result<void> find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) override;
+  Result<void> list_users_since(uint64_t stamp, uint32_t limit, Callback<UserPage> done) override;
+  Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) override;
+  Result<void> list_departments(uint64_t stamp, Callback<std::vector<Department>> done) override;
+  Result<void> add_department(NewDepartment department, Callback<Department> done) override;
+  Result<void> update_department(uint32_t id, DepartmentPatch patch,
+                                 Callback<Department> done) override;
+  Result<void> remove_department(uint32_t id, Callback<void> done) override;
+  Result<void> list_sessions(UserId user, Callback<std::vector<SessionRow>> done) override;
+  Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
+                            Callback<void> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }
 
-  // For metrics.
-  uint64_t conversations() const { return state_->heads.size(); }
-  uint64_t memory_bytes() const;
-  bool out_of_space() const { return supply_.out_of_space(); }
+  Figures figures() const override;
+  bool out_of_space() const override { return supply_.out_of_space(); }
   // The control record chain's newest entry; nowhere if there is none.
   Pointer newest_control(ConversationId conversation) const {
     return state_->heads.get(conversation.key).control;

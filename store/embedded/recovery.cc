@@ -165,8 +165,10 @@ class Recovery {
     out_.repeats.resize(shards_);
     std::erase_if(repeats_, [now](RepeatEntry& entry) { return !still_protects(entry, now); });
     std::ranges::stable_sort(repeats_, {}, &RepeatEntry::time);
-    if (repeats_.size() > kRepeatsMax)
+    if (repeats_.size() > kRepeatsMax) {
+      out_.report.repeats_forgotten = repeats_.size() - kRepeatsMax;
       repeats_.erase(repeats_.begin(), repeats_.end() - kRepeatsMax);
+    }
     for (const RepeatEntry& entry : repeats_) {
       const auto author = UserId(entry.author);
       out_.repeats[settings_.homes.of_user(author, shards_)].push_back(

@@ -36,16 +36,17 @@ struct TornTail {
 };
 
 struct RecoveryReport {
-  uint32_t segments      = 0;  // files found
-  uint32_t segments_read = 0;  // whose records had to be read
-  uint64_t bytes_read    = 0;  // of records
-  uint64_t records_read  = 0;
-  uint64_t conversations = 0;
-  uint64_t cursors       = 0;
-  uint64_t repeats       = 0;
-  uint64_t torn_bytes    = 0;
-  uint64_t duration_ns   = 0;
-  bool snapshot_rebuilt  = false;  // it was damaged
+  uint32_t segments          = 0;  // files found
+  uint32_t segments_read     = 0;  // whose records had to be read
+  uint64_t bytes_read        = 0;  // of records
+  uint64_t records_read      = 0;
+  uint64_t conversations     = 0;
+  uint64_t cursors           = 0;
+  uint64_t repeats           = 0;
+  uint64_t repeats_forgotten = 0;  // the oldest, beyond kRepeatsMax
+  uint64_t torn_bytes        = 0;
+  uint64_t duration_ns       = 0;
+  bool snapshot_rebuilt      = false;  // it was damaged
   std::vector<TornTail> torn;
   std::vector<Damage> damages;
   std::vector<uint32_t> damaged_headers;

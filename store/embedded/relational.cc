@@ -50,7 +50,31 @@ constexpr const char* kSchema = R"sql(
   PRAGMA user_version=1;
   COMMIT;
 )sql";
-static_assert(Relational::kSchemaVersion == 1, "kSchema writes the number");
+
+// Each takes the file from one version to the next: a new file is made as version 1 and goes all the way.
+constexpr const char* kSchemaSteps[] = {
+    R"sql(
+  BEGIN IMMEDIATE;
+  ALTER TABLE session ADD COLUMN hidden_to INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX user_left_name ON user (name) WHERE status = 3;
+  CREATE INDEX user_department ON user (department) WHERE department <> 0;
+  CREATE TABLE department (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 4294967295),
+    name     TEXT    NOT NULL,
+    parent   INTEGER NOT NULL DEFAULT 0 CHECK (parent BETWEEN 0 AND 4294967295),
+    priority INTEGER NOT NULL DEFAULT 0 CHECK (priority BETWEEN 0 AND 4294967295),
+    status   INTEGER NOT NULL DEFAULT 0 CHECK (status IN (0, 1)),
+    created  INTEGER NOT NULL DEFAULT 0,
+    updated  INTEGER NOT NULL DEFAULT 0,
+    stamp    INTEGER NOT NULL DEFAULT 0 CHECK (stamp >= 0)
+  ) STRICT;
+  CREATE INDEX department_stamp ON department (stamp);
+  CREATE INDEX department_parent ON department (parent);
+  PRAGMA user_version=2;
+  COMMIT;
+)sql",
+};
+static_assert(Relational::kSchemaVersion == 1 + std::size(kSchemaSteps));
 
 // The order that read_user() and read_account() take.
 #define RT_USER_COLUMNS                                                                         \
@@ -67,8 +91,8 @@ constexpr std::string_view kNewestStamp = "SELECT coalesce(max(stamp), 0) FROM u
 constexpr std::string_view kInsertUser =
     "INSERT INTO user (name, nick, department, password, created, updated, stamp)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)";
-// The weaker hash goes with the first success of the better one.
-constexpr std::string_view kUpgradePassword =
+// The weaker hash goes with the first success of the better one, and with a new password.
+constexpr std::string_view kReplacePassword =
     "UPDATE user SET password = ?2, legacy_password = '', legacy_salt = '' WHERE id = ?1";
 constexpr std::string_view kShowSession =
     "INSERT INTO session (user_id, type, peer_id, status, created, updated)"
@@ -77,7 +101,46 @@ constexpr std::string_view kShowSession =
     " WHERE status <> 0";
 
 constexpr std::string_view kListSessions =
-    "SELECT peer_id FROM session WHERE user_id = ?1 AND type = 1 AND status = 0 LIMIT ?2";
+    "SELECT peer_id, hidden_to FROM session WHERE user_id = ?1 AND type = 1 LIMIT ?2";
+constexpr std::string_view kHideSession =
+    "UPDATE session SET status = 1, hidden_to = ?3, updated = ?4"
+    " WHERE user_id = ?1 AND type = 1 AND peer_id = ?2 AND hidden_to < ?3";
+
+constexpr std::string_view kFindUserByName =
+    "SELECT * FROM (SELECT " RT_USER_COLUMNS
+    " FROM user WHERE name = ?1 AND status <> 3"
+    " UNION ALL SELECT * FROM (SELECT " RT_USER_COLUMNS
+    " FROM user WHERE name = ?1 AND status = 3 ORDER BY id DESC LIMIT 1)) ORDER BY status = 3"
+    " LIMIT 1";
+constexpr std::string_view kListUsersSince =
+    "SELECT " RT_USER_COLUMNS " FROM user WHERE stamp > ?1 ORDER BY stamp, id LIMIT ?2";
+constexpr std::string_view kListStamp =
+    "SELECT " RT_USER_COLUMNS " FROM user WHERE stamp = ?1 ORDER BY id LIMIT ?2";
+constexpr std::string_view kUpdateUser =
+    "UPDATE user SET nick = ?2, domain = ?3, phone = ?4, email = ?5, avatar = ?6, sign_info = ?7,"
+    " department = ?8, sex = ?9, status = ?10, updated = ?11, stamp = ?12, epoch = epoch + ?13"
+    " WHERE id = ?1";
+
+#define RT_DEPARTMENT_COLUMNS "id, name, parent, priority, status, created, stamp"
+constexpr std::string_view kFindDepartment =
+    "SELECT " RT_DEPARTMENT_COLUMNS " FROM department WHERE id = ?1 AND status = 0";
+constexpr std::string_view kListDepartments = "SELECT " RT_DEPARTMENT_COLUMNS
+                                              " FROM department WHERE stamp > ?1"
+                                              " ORDER BY stamp, id LIMIT ?2";
+constexpr std::string_view kNewestDepartment = "SELECT coalesce(max(stamp), 0) FROM department";
+constexpr std::string_view kInsertDepartment =
+    "INSERT INTO department (name, parent, priority, created, updated, stamp)"
+    " VALUES (?1, ?2, ?3, ?4, ?4, ?5)";
+constexpr std::string_view kUpdateDepartment =
+    "UPDATE department SET name = ?2, parent = ?3, priority = ?4, status = ?5, updated = ?6,"
+    " stamp = ?7 WHERE id = ?1";
+constexpr std::string_view kDepartmentUsed =
+    "SELECT EXISTS (SELECT 1 FROM user WHERE department = ?1 AND department <> 0 AND status <> 3)"
+    " OR EXISTS (SELECT 1 FROM department WHERE parent = ?1 AND status = 0)";
+// Whether ?2 is ?1 or above it. UNION: a circle made by hand ends the walk.
+constexpr std::string_view kAbove =
+    "WITH RECURSIVE up (id) AS (SELECT ?1 UNION SELECT department.parent FROM department"
+    " JOIN up ON department.id = up.id) SELECT EXISTS (SELECT 1 FROM up WHERE id = ?2)";
 
 User read_user(const Query& row) {
   return {
@@ -95,6 +158,30 @@ User read_user(const Query& row) {
       .created    = static_cast<uint32_t>(row.integer(11)),
       .stamp      = static_cast<uint64_t>(row.integer(12)),
   };
+}
+
+Department read_department(const Query& row) {
+  return {
+      .id       = static_cast<uint32_t>(row.integer(0)),
+      .name     = row.text(1),
+      .parent   = static_cast<uint32_t>(row.integer(2)),
+      .priority = static_cast<uint32_t>(row.integer(3)),
+      .status   = static_cast<uint8_t>(row.integer(4)),
+      .created  = static_cast<uint32_t>(row.integer(5)),
+      .stamp    = static_cast<uint64_t>(row.integer(6)),
+  };
+}
+
+// Every row of `query`, read by `read`.
+template <class Read>
+auto all_rows(Query& query, Read read) -> Result<std::vector<decltype(read(query))>> {
+  std::vector<decltype(read(query))> rows;
+  for (;;) {
+    auto row = query.step();
+    if (!row) return std::unexpected(row.error());
+    if (!*row) return rows;
+    rows.push_back(read(query));
+  }
 }
 
 Account read_account(const Query& row) {
@@ -188,10 +275,80 @@ Result<void> Relational::open_conversation(uint32_t shard, ConversationId conver
       std::move(done));
 }
 
-Result<void> Relational::list_conversations(uint32_t shard, UserId user,
-                                            Callback<std::vector<UserId>> done) {
-  return call<std::vector<UserId>, false>(
+Result<void> Relational::list_sessions(uint32_t shard, UserId user,
+                                       Callback<std::vector<SessionRow>> done) {
+  return call<std::vector<SessionRow>, false>(
       shard, [this, user] { return select_sessions(user); }, std::move(done));
+}
+
+Result<void> Relational::hide_session(uint32_t shard, UserId user, UserId peer, uint32_t newest,
+                                      Callback<void> done) {
+  return call<void, true>(
+      shard, [this, user, peer, newest] { return hide_row(user, peer, newest); }, std::move(done));
+}
+
+Result<void> Relational::find_user_by_name(uint32_t shard, std::string_view name,
+                                           Callback<User> done) {
+  return call<User, false>(
+      shard, [this, name = std::string(name)] { return select_user_by_name(name); },
+      std::move(done));
+}
+
+Result<void> Relational::find_users(uint32_t shard, std::vector<UserId> ids,
+                                    Callback<std::vector<User>> done) {
+  if (ids.size() > kUsersAskedMax) return fail(Errc::too_large);
+  return call<std::vector<User>, false>(
+      shard,
+      [this, ids = std::move(ids)]() -> Result<std::vector<User>> {
+        std::vector<User> users;
+        for (const UserId id : ids) {
+          auto user = select_user(id);
+          if (user) {
+            users.push_back(std::move(*user));
+          } else if (user.error().code != Errc::not_found) {
+            return std::unexpected(user.error());
+          }
+        }
+        return users;
+      },
+      std::move(done));
+}
+
+Result<void> Relational::list_users_since(uint32_t shard, uint64_t stamp, uint32_t limit,
+                                          Callback<UserPage> done) {
+  return call<UserPage, false>(
+      shard, [this, stamp, limit] { return select_users_since(stamp, limit); }, std::move(done));
+}
+
+Result<void> Relational::update_user(uint32_t shard, UserId id, UserPatch patch,
+                                     Callback<User> done) {
+  return call<User, true>(
+      shard, [this, id, patch = std::move(patch)] { return patch_user(id, patch); },
+      std::move(done));
+}
+
+Result<void> Relational::list_departments(uint32_t shard, uint64_t stamp,
+                                          Callback<std::vector<Department>> done) {
+  return call<std::vector<Department>, false>(
+      shard, [this, stamp] { return select_departments(stamp); }, std::move(done));
+}
+
+Result<void> Relational::add_department(uint32_t shard, NewDepartment department,
+                                        Callback<Department> done) {
+  return call<Department, true>(
+      shard, [this, department = std::move(department)] { return insert_department(department); },
+      std::move(done));
+}
+
+Result<void> Relational::update_department(uint32_t shard, uint32_t id, DepartmentPatch patch,
+                                           Callback<Department> done) {
+  return call<Department, true>(
+      shard, [this, id, patch = std::move(patch)] { return patch_department(id, patch); },
+      std::move(done));
+}
+
+Result<void> Relational::remove_department(uint32_t shard, uint32_t id, Callback<void> done) {
+  return call<void, true>(shard, [this, id] { return delete_department(id); }, std::move(done));
 }
 
 // --- opening -------------------------------------------------------------------------------------
@@ -219,25 +376,86 @@ Result<void> Relational::open_file(const Options& options) {
   const auto objects = db_.number("SELECT count(*) FROM sqlite_schema");
   if (!objects) return std::unexpected(objects.error());
   const bool fresh = *version == 0 && *objects == 0;
-  if (!fresh && *version != kSchemaVersion) return fail(Errc::unsupported);
+  if (!fresh && (*version < 1 || *version > kSchemaVersion)) return fail(Errc::unsupported);
   if (auto tuned = db_.tune(); !tuned) return tuned;
-  if (!fresh) return {};
-  return db_.execute(kSchema);
+  if (fresh)
+    if (auto made = db_.execute(kSchema); !made) return made;
+  for (int64_t at = fresh ? 1 : *version; at < kSchemaVersion; ++at)
+    if (auto stepped = db_.execute(kSchemaSteps[at - 1]); !stepped) return stepped;
+  return {};
 }
 
 Result<void> Relational::prepare() {
   const std::pair<Statement*, std::string_view> all[] = {
-      {&begin_, "BEGIN IMMEDIATE"},   {&commit_, "COMMIT"},
-      {&rollback_, "ROLLBACK"},       {&savepoint_, "SAVEPOINT job"},
-      {&release_, "RELEASE job"},     {&undo_, "ROLLBACK TO job"},
-      {&find_account_, kFindAccount}, {&find_user_, kFindUser},
-      {&list_users_, kListUsers},     {&newest_stamp_, kNewestStamp},
-      {&insert_user_, kInsertUser},   {&upgrade_password_, kUpgradePassword},
-      {&show_session_, kShowSession}, {&list_sessions_, kListSessions},
+      {&begin_, "BEGIN IMMEDIATE"},
+      {&commit_, "COMMIT"},
+      {&rollback_, "ROLLBACK"},
+      {&savepoint_, "SAVEPOINT job"},
+      {&release_, "RELEASE job"},
+      {&undo_, "ROLLBACK TO job"},
+      {&find_account_, kFindAccount},
+      {&find_user_, kFindUser},
+      {&list_users_, kListUsers},
+      {&newest_stamp_, kNewestStamp},
+      {&insert_user_, kInsertUser},
+      {&replace_password_, kReplacePassword},
+      {&show_session_, kShowSession},
+      {&list_sessions_, kListSessions},
+      {&hide_session_, kHideSession},
+      {&find_user_by_name_, kFindUserByName},
+      {&list_users_since_, kListUsersSince},
+      {&list_stamp_, kListStamp},
+      {&update_user_, kUpdateUser},
+      {&find_department_, kFindDepartment},
+      {&list_departments_, kListDepartments},
+      {&newest_department_, kNewestDepartment},
+      {&insert_department_, kInsertDepartment},
+      {&update_department_, kUpdateDepartment},
+      {&department_used_, kDepartmentUsed},
+      {&above_, kAbove},
   };
   for (const auto& [statement, sql] : all)
     if (auto prepared = statement->prepare(db_, sql); !prepared) return prepared;
-  return {};
+  return stamp_foreign_rows();
+}
+
+// Rows inserted by hand have no stamp, and who asks by stamps would never hear of them.
+Result<void> Relational::stamp_foreign_rows() {
+  const auto users = db_.number("SELECT count(*) FROM user WHERE stamp = 0");
+  if (!users) return std::unexpected(users.error());
+  const auto departments = db_.number("SELECT count(*) FROM department WHERE stamp = 0");
+  if (!departments) return std::unexpected(departments.error());
+  if (*users == 0 && *departments == 0) return {};
+  Statement stamp_users, stamp_departments;
+  const std::pair<Statement*, std::string_view> all[] = {
+      {&stamp_users,
+       "UPDATE user SET stamp = ?1 WHERE id IN (SELECT id FROM user WHERE stamp = 0 LIMIT ?2)"},
+      {&stamp_departments,
+       "UPDATE department SET stamp = ?1"
+       " WHERE id = (SELECT min(id) FROM department WHERE stamp = 0)"}};
+  for (const auto& [statement, sql] : all)
+    if (auto prepared = statement->prepare(db_, sql); !prepared) return prepared;
+  const auto work = [&]() -> Result<void> {
+    for (int64_t left = *users; left > 0; left -= kUsersPerStampMax) {
+      const auto stamp = next_stamp(now_s());
+      if (!stamp) return std::unexpected(stamp.error());
+      Query query(stamp_users);
+      query.bind(1, static_cast<int64_t>(*stamp)).bind(2, int64_t{kUsersPerStampMax});
+      if (auto ran = query.run(); !ran) return ran;
+    }
+    for (int64_t left = *departments; left > 0; --left) {
+      const auto stamp = next_department_stamp(now_s());
+      if (!stamp) return std::unexpected(stamp.error());
+      if (auto ran = Query(stamp_departments).bind(1, static_cast<int64_t>(*stamp)).run(); !ran)
+        return ran;
+    }
+    return {};
+  };
+  if (auto begun = Query(begin_).run(); !begun) return begun;
+  auto done = work();
+  if (done) done = Query(commit_).run();
+  if (!done && db_.in_transaction()) (void)Query(rollback_).run();
+  return done;
 }
 
 Result<std::vector<UserState>> Relational::load_user_states() {
@@ -315,6 +533,8 @@ void Relational::undo_job(Error error) {
 
 // --- SQL -----------------------------------------------------------------------------------------
 
+uint32_t Relational::now_s() const { return static_cast<uint32_t>(clock_.wall_ns() / kNsPerS); }
+
 Result<Account> Relational::select_account(std::string_view name) {
   Query query(find_account_);
   auto row = query.bind(1, name).step();
@@ -331,21 +551,72 @@ Result<User> Relational::select_user(UserId id) {
   return read_user(query);
 }
 
+Result<User> Relational::select_user_by_name(std::string_view name) {
+  Query query(find_user_by_name_);
+  auto row = query.bind(1, name).step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return fail(Errc::not_found);
+  return read_user(query);
+}
+
 Result<std::vector<User>> Relational::select_users(UserId after, uint32_t limit) {
   Query query(list_users_);
   query.bind(1, raw(after)).bind(2, std::min(limit, kListMax));
-  std::vector<User> users;
-  for (;;) {
-    auto row = query.step();
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return users;
-    users.push_back(read_user(query));
-  }
+  return all_rows(query, read_user);
+}
+
+// Whole stamps only: who asks again by the last one would lose the rest of it.
+Result<UserPage> Relational::select_users_since(uint64_t stamp, uint32_t limit) {
+  limit = std::clamp<uint32_t>(limit, 1, kListMax);
+  Query query(list_users_since_);
+  query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX))).bind(2, limit + 1);
+  auto users = all_rows(query, read_user);
+  if (!users) return std::unexpected(users.error());
+  if (users->size() <= limit) return UserPage{std::move(*users), false};
+  const uint64_t cut = users->back().stamp;
+  while (!users->empty() && users->back().stamp == cut) users->pop_back();
+  if (!users->empty()) return UserPage{std::move(*users), true};
+  Query whole(list_stamp_);
+  users = all_rows(whole.bind(1, static_cast<int64_t>(cut)).bind(2, kListMax), read_user);
+  if (!users) return std::unexpected(users.error());
+  return UserPage{std::move(*users), true};
+}
+
+Result<User> Relational::patch_user(UserId id, const UserPatch& patch) {
+  auto found = select_user(id);
+  if (!found) return found;
+  User user        = std::move(*found);
+  const auto apply = [](auto& field, const auto& wanted) {
+    if (wanted) field = *wanted;
+  };
+  apply(user.nick, patch.nick);
+  apply(user.domain, patch.domain);
+  apply(user.phone, patch.phone);
+  apply(user.email, patch.email);
+  apply(user.avatar, patch.avatar);
+  apply(user.signature, patch.signature);
+  apply(user.department, patch.department);
+  apply(user.sex, patch.sex);
+  apply(user.status, patch.status);
+  const uint32_t now = now_s();
+  const auto stamp   = next_stamp(now);
+  if (!stamp) return std::unexpected(stamp.error());
+  user.stamp            = *stamp;
+  const bool tokens_die = patch.password || patch.status == kUserLeft;
+  Query query(update_user_);
+  query.bind(1, raw(id)).bind(2, user.nick).bind(3, user.domain).bind(4, user.phone);
+  query.bind(5, user.email).bind(6, user.avatar).bind(7, user.signature).bind(8, user.department);
+  query.bind(9, user.sex).bind(10, user.status).bind(11, now);
+  query.bind(12, static_cast<int64_t>(user.stamp)).bind(13, tokens_die ? 1 : 0);
+  if (auto ran = query.run(); !ran) return std::unexpected(ran.error());
+  if (patch.password)
+    if (auto ran = replace_password(id, *patch.password); !ran) return std::unexpected(ran.error());
+  return user;
 }
 
 Result<std::vector<User>> Relational::insert_users(const std::vector<NewUser>& users) {
-  const auto now = static_cast<uint32_t>(clock_.wall_ns() / kNsPerS);
-  auto stamp     = next_stamp(now);
+  const uint32_t now = now_s();
+  auto stamp         = next_stamp(now);
   if (!stamp) return std::unexpected(stamp.error());
   std::vector<User> added;
   added.reserve(users.size());
@@ -380,22 +651,127 @@ Result<uint64_t> Relational::next_stamp(uint32_t now) {
 }
 
 Result<void> Relational::replace_password(UserId id, std::string_view argon2id) {
-  Query query(upgrade_password_);
+  Query query(replace_password_);
   if (auto ran = query.bind(1, raw(id)).bind(2, argon2id).run(); !ran) return ran;
   if (db_.changes() == 0) return fail(Errc::not_found);
   return {};
 }
 
-Result<std::vector<UserId>> Relational::select_sessions(UserId user) {
+// --- departments
+
+Result<Department> Relational::select_department(uint32_t id) {
+  Query query(find_department_);
+  auto row = query.bind(1, id).step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return fail(Errc::not_found);
+  return read_department(query);
+}
+
+Result<std::vector<Department>> Relational::select_departments(uint64_t stamp) {
+  Query query(list_departments_);
+  query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX)));
+  return all_rows(query.bind(2, kDepartmentsMax), read_department);
+}
+
+// `below` (0: a new one) may hang under `parent`.
+Result<void> Relational::check_parent(uint32_t parent, uint32_t below) {
+  if (parent == 0) return {};
+  if (auto found = select_department(parent); !found)
+    return found.error().code == Errc::not_found ? fail(Errc::refused)
+                                                 : std::unexpected(found.error());
+  if (below == 0) return {};
+  Query query(above_);
+  auto row = query.bind(1, parent).bind(2, below).step();
+  if (!row) return std::unexpected(row.error());
+  if (query.integer(0) != 0) return fail(Errc::refused);
+  return {};
+}
+
+Result<uint64_t> Relational::next_department_stamp(uint32_t now) {
+  Query query(newest_department_);
+  auto row = query.step();
+  if (!row) return std::unexpected(row.error());
+  RT_ASSERT(*row);  // an aggregate always has one
+  return std::max<uint64_t>(now, static_cast<uint64_t>(query.integer(0)) + 1);
+}
+
+Result<Department> Relational::insert_department(const NewDepartment& wanted) {
+  if (auto ok = check_parent(wanted.parent, 0); !ok) return std::unexpected(ok.error());
+  const auto count = db_.number("SELECT count(*) FROM department");
+  if (!count) return std::unexpected(count.error());
+  if (*count >= kDepartmentsMax) return fail(Errc::refused);
+  const uint32_t now = now_s();
+  const auto stamp   = next_department_stamp(now);
+  if (!stamp) return std::unexpected(stamp.error());
+  Department made{.name     = wanted.name,
+                  .parent   = wanted.parent,
+                  .priority = wanted.priority,
+                  .created  = now,
+                  .stamp    = *stamp};
+  Query query(insert_department_);
+  query.bind(1, made.name).bind(2, made.parent).bind(3, made.priority).bind(4, now);
+  if (auto ran = query.bind(5, static_cast<int64_t>(made.stamp)).run(); !ran)
+    return std::unexpected(ran.error());
+  made.id = static_cast<uint32_t>(db_.last_insert_id());
+  return made;
+}
+
+Result<Department> Relational::patch_department(uint32_t id, const DepartmentPatch& patch) {
+  auto found = select_department(id);
+  if (!found) return found;
+  if (patch.parent)
+    if (auto ok = check_parent(*patch.parent, id); !ok) return std::unexpected(ok.error());
+  Department changed = std::move(*found);
+  changed.name       = patch.name.value_or(changed.name);
+  changed.parent     = patch.parent.value_or(changed.parent);
+  changed.priority   = patch.priority.value_or(changed.priority);
+  return write_department(std::move(changed));
+}
+
+Result<void> Relational::delete_department(uint32_t id) {
+  auto found = select_department(id);
+  if (!found) return std::unexpected(found.error());
+  {
+    Query query(department_used_);
+    auto row = query.bind(1, id).step();
+    if (!row) return std::unexpected(row.error());
+    if (query.integer(0) != 0) return fail(Errc::exists);
+  }
+  found->status = 1;
+  if (auto ran = write_department(std::move(*found)); !ran) return std::unexpected(ran.error());
+  return {};
+}
+
+Result<Department> Relational::write_department(Department department) {
+  const uint32_t now = now_s();
+  const auto stamp   = next_department_stamp(now);
+  if (!stamp) return std::unexpected(stamp.error());
+  department.stamp = *stamp;
+  Query query(update_department_);
+  query.bind(1, department.id).bind(2, department.name).bind(3, department.parent);
+  query.bind(4, department.priority).bind(5, department.status).bind(6, now);
+  if (auto ran = query.bind(7, static_cast<int64_t>(*stamp)).run(); !ran)
+    return std::unexpected(ran.error());
+  return department;
+}
+
+// --- conversation list
+
+Result<std::vector<SessionRow>> Relational::select_sessions(UserId user) {
   Query query(list_sessions_);
   query.bind(1, raw(user)).bind(2, kConversationsMax);
-  std::vector<UserId> peers;
-  for (;;) {
-    auto row = query.step();
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return peers;
-    peers.push_back(UserId(static_cast<uint32_t>(query.integer(0))));
-  }
+  return all_rows(query, [](const Query& row) {
+    return SessionRow{UserId(static_cast<uint32_t>(row.integer(0))),
+                      static_cast<uint32_t>(row.integer(1))};
+  });
+}
+
+Result<void> Relational::hide_row(UserId user, UserId peer, uint32_t newest) {
+  Query query(hide_session_);
+  query.bind(1, raw(user)).bind(2, raw(peer)).bind(3, newest).bind(4, now_s());
+  if (auto ran = query.run(); !ran) return ran;
+  if (db_.changes() == 0) return fail(Errc::not_found);
+  return {};
 }
 
 Result<void> Relational::show_session(UserId user, UserId peer, uint32_t time) {

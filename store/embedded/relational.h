@@ -1,5 +1,5 @@
-// Relational: the slow, relational state of an embedded deployment, in SQLite: users and the
-// conversation list. (Messages, heads and cursors are in the log, never here.)
+// Relational: the slow, relational state of an embedded deployment, in SQLite: users, departments
+// and the conversation list. (Messages, heads and cursors are in the log, never here.)
 //
 // Thread rule  The shard calls on shard `shard`, whose callbacks run in collect(shard); SQL on the
 //              worker's thread (run_some() in a simulator); blocking calls before start().
@@ -10,13 +10,16 @@
 //              gets the error and nothing of the batch is stored. refused: the disk is full or a
 //              rule of the schema was broken; timeout: another process holds the file. Each batch
 //              starts afresh, so service resumes when the cause is gone.
-// File         <data>/ringtalk.db, mode 0600, WAL; schema version in user_version. A newer version,
-//              or a database of somebody else, is refused untouched: Errc::unsupported.
+// File         <data>/ringtalk.db, mode 0600, WAL; schema version in user_version. An older version is
+//              brought up to date at opening, in one transaction. A newer version, or a database of
+//              somebody else, is refused untouched: Errc::unsupported.
 // Kill-points  sqlite_before_commit, sqlite_after_commit.
 //
-//   user     one row per person; name is unique among those who have not left (status 3)
-//   session  the conversation list: (user, kind, peer); kind 1 a user, 2 a group
-//   meta     key, value
+//   user        one row per person; name is unique among those who have not left (status 3)
+//   department  a tree; removed ones stay, so that clients learn of it
+//   session     the conversation list: (user, kind, peer); kind 1 a user, 2 a group. status 1 and
+//               hidden_to: removed by its owner, until a message beyond hidden_to shows it again
+//   meta        key, value
 #pragma once
 
 #include <memory>
@@ -34,11 +37,11 @@ namespace ringtalk::store {
 
 class Relational final : public engine::Worker {
  public:
-  static constexpr int64_t kSchemaVersion = 1;
-  static constexpr size_t kUsersPerStampMax =
-      500;  // one answer to a client must hold a stamp's users
-  static constexpr size_t kUsersPerCallMax = 100'000;  // one transaction; more is Errc::too_large
-  static constexpr uint32_t kListMax       = 20'000;   // a longer list is cut to it
+  static constexpr int64_t kSchemaVersion = 2;
+  // One answer to a client must hold a stamp's users, with the longest profiles there are.
+  static constexpr size_t kUsersPerStampMax = 300;
+  static constexpr size_t kUsersPerCallMax  = 100'000;  // one transaction; more is Errc::too_large
+  static constexpr uint32_t kListMax        = 20'000;   // a longer list is cut to it
 
   struct Options {
     std::string path;      // of ringtalk.db
@@ -67,7 +70,21 @@ class Relational final : public engine::Worker {
   // Users only; Errc::unsupported for a group (its list follows from its members).
   Result<void> open_conversation(uint32_t shard, ConversationId conversation, uint32_t time,
                                  Callback<void> done);
-  Result<void> list_conversations(uint32_t shard, UserId user, Callback<std::vector<UserId>> done);
+  Result<void> find_user_by_name(uint32_t shard, std::string_view name, Callback<User> done);
+  Result<void> find_users(uint32_t shard, std::vector<UserId> ids,
+                          Callback<std::vector<User>> done);
+  Result<void> list_users_since(uint32_t shard, uint64_t stamp, uint32_t limit,
+                                Callback<UserPage> done);
+  Result<void> update_user(uint32_t shard, UserId id, UserPatch patch, Callback<User> done);
+  Result<void> list_departments(uint32_t shard, uint64_t stamp,
+                                Callback<std::vector<Department>> done);
+  Result<void> add_department(uint32_t shard, NewDepartment department, Callback<Department> done);
+  Result<void> update_department(uint32_t shard, uint32_t id, DepartmentPatch patch,
+                                 Callback<Department> done);
+  Result<void> remove_department(uint32_t shard, uint32_t id, Callback<void> done);
+  Result<void> list_sessions(uint32_t shard, UserId user, Callback<std::vector<SessionRow>> done);
+  Result<void> hide_session(uint32_t shard, UserId user, UserId peer, uint32_t newest,
+                            Callback<void> done);
 
  private:
   template <class T, bool kWrites, class Work>
@@ -76,6 +93,7 @@ class Relational final : public engine::Worker {
   Relational(const Options& options, engine::Clock& clock);
   Result<void> open_file(const Options& options);
   Result<void> prepare();
+  Result<void> stamp_foreign_rows();
 
   template <class T, bool kWrites, class Work>
   Result<void> call(uint32_t shard, Work work, Callback<T> done);
@@ -95,13 +113,28 @@ class Relational final : public engine::Worker {
   Result<uint64_t> next_stamp(uint32_t now);
   Result<void> replace_password(UserId id, std::string_view argon2id);
   Result<void> show_session(UserId user, UserId peer, uint32_t time);
-  Result<std::vector<UserId>> select_sessions(UserId user);
+  Result<std::vector<SessionRow>> select_sessions(UserId user);
+  Result<void> hide_row(UserId user, UserId peer, uint32_t newest);
+  Result<User> select_user_by_name(std::string_view name);
+  Result<UserPage> select_users_since(uint64_t stamp, uint32_t limit);
+  Result<User> patch_user(UserId id, const UserPatch& patch);
+  Result<Department> select_department(uint32_t id);
+  Result<std::vector<Department>> select_departments(uint64_t stamp);
+  Result<void> check_parent(uint32_t parent, uint32_t below);
+  Result<uint64_t> next_department_stamp(uint32_t now);
+  Result<Department> insert_department(const NewDepartment& department);
+  Result<Department> patch_department(uint32_t id, const DepartmentPatch& patch);
+  Result<void> delete_department(uint32_t id);
+  Result<Department> write_department(Department department);
+  uint32_t now_s() const;
 
   engine::Clock& clock_;
   Sqlite db_;  // before its statements: they go first
   Statement begin_, commit_, rollback_, savepoint_, release_, undo_;
-  Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, upgrade_password_,
-      show_session_, list_sessions_;
+  Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, replace_password_,
+      show_session_, list_sessions_, hide_session_, find_user_by_name_, list_users_since_,
+      list_stamp_, update_user_, find_department_, list_departments_, newest_department_,
+      insert_department_, update_department_, department_used_, above_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The catalogue of reliability.md 4.1-4.3 over real sockets: what no client should send, and its answer.
+"""The catalogue of reliability.md 4.1-4.4 over real sockets: what no client should send, and its answer.
 
 Table-driven: a Case is bytes and what they get before and after login. Each is sent whole, behind a
 valid frame, and (small ones) split at every byte offset; after each batch a healthy pair of users must
-still chat. The batches are rows I2a-I2k of run.py; run alone, this file runs only them.
+still chat. The batches are rows I2a-I2o of run.py; run alone, this file runs only them.
 
     C  closed at once, nothing said       I  ignored, the connection stays
     P  ignored and counted, the tenth on a connection closes; before login the first
@@ -217,6 +217,15 @@ WHOLE = {
     wire.MSG_ACK: wire.encode(wire.MSG_ACK, user_id=1, session_id=NOBODY, msg_id=3, session_type=1),
     wire.READ_ACK: wire.encode(wire.READ_ACK, user_id=1, session_id=NOBODY, msg_id=3, session_type=1),
     wire.UNREAD_REQ: wire.encode(wire.UNREAD_REQ, user_id=300),
+    wire.SESSIONS_REQ: wire.encode(wire.SESSIONS_REQ, user_id=300, latest_update_time=70000),
+    wire.REMOVE_SESSION_REQ: wire.encode(wire.REMOVE_SESSION_REQ, user_id=300, session_type=1,
+                                         session_id=NOBODY),
+    wire.ALL_USERS_REQ: wire.encode(wire.ALL_USERS_REQ, user_id=300, latest_update_time=0xFFFFFFFF),
+    wire.LATEST_ID_REQ: wire.encode(wire.LATEST_ID_REQ, user_id=300, session_type=1, session_id=NOBODY),
+    wire.P2P_COMMAND: wire.encode(wire.P2P_COMMAND, from_user_id=1, to_user_id=NOBODY,
+                                  cmd_msg_data="shake"),
+    wire.OFFLINE_FILES_REQ: wire.encode(wire.OFFLINE_FILES_REQ, user_id=300),
+    wire.HELLO_REQ: wire.encode(wire.HELLO_REQ, user_id=300, ext_version=1, features=300),
     wire.KICK_PC_REQ: wire.encode(wire.KICK_PC_REQ, user_id=300),
 }
 LOGIN_BODY = wire.encode(wire.LOGIN_REQ, user_name="nobody", password="x" * 32, online_status=1,
@@ -291,9 +300,9 @@ def commands(arena):
     cases += [Case(f"internal 0x{c:04x}", wire.frame(c), after="C", split=c == 0x070D)
               for c in [*range(0x0702, 0x0735), 0x0735, 0x0780, 0x07FE, 0x07FF, 0x0800, 0x0801, 0x08FF]]
     cases += [Case(f"before login 0x{c:04x}", wire.frame(c, body), after=None, split=c == wire.TIME_REQ)
-              for c in [0x0105, 0x0108, 0x010A, 0x010C, 0x010E, 0x0201, 0x0204, 0x0206, 0x0208, 0x020A,
+              for c in dict.fromkeys([0x0105, 0x0108, 0x010A, 0x010C, 0x010E, 0x0201, 0x0204, 0x0206, 0x0208, 0x020A,
                         0x020C, 0x0210, 0x0213, 0x0305, 0x030B, 0x030D, 0x0401, 0x0403, 0x0405, 0x0407,
-                        0x0409, 0x0501, 0x0506, 0x0509, 0x0601, 0x2001, *WHOLE]
+                        0x0409, 0x0501, 0x0506, 0x0509, 0x0601, 0x2001, *WHOLE])
               for body in (WHOLE.get(c, b"\x08\x01"), b"")]
     arena.fire_cases(cases, "commands")
     every = [Case(f"internal 0x{c:04x}", wire.frame(c), after=None, split=False)
@@ -779,3 +788,284 @@ def logins(arena):
                                      online_status=1, client_type=1) + wire.request(wire.TIME_REQ, 2))
         require(client.expect(wire.LOGIN_RES, 30, 1)["result_code"] != wire.OK, "wrong password")
         client.expect_closed(CLOSE_S)
+
+
+# ---- 4.4 buddies, messages -----------------------------------------------------------------------
+
+FOREIGN_IDS = (0, NOBODY, 0xFFFFFFFF)
+
+
+class Victims:
+    """Two users with something between them: three messages each way, one read, both lists."""
+
+    def __init__(self, server):
+        self.v, self.w = server.make_users(2)
+        with log_in(server, self.v, wire.IOS) as one, log_in(server, self.w, wire.IOS) as two:
+            for n in range(3):
+                one.say(self.w.id, b"secret %d" % n)
+                two.say(self.v.id, b"answer %d" % n)
+            one.read(self.w.id, 2)
+            two.forget(wire.MSG_DATA)
+        self.server = server
+        self.before = self.state()
+
+    def state(self):
+        out = []
+        for user, peer in ((self.v, self.w), (self.w, self.v)):
+            with log_in(self.server, user, wire.IOS) as client:
+                out += [client.unread(), client.sessions(), client.list(peer.id), client.latest_id(peer.id)]
+        return out
+
+    def require_untouched(self, after):
+        require_equal(self.state(), self.before, f"the victims' state after {after}")
+
+
+@batch("I2l")
+def foreign_ids(arena):
+    """Every id field foreign, 0, 2^32-1; every session type: one's own data, or nothing; no trace left."""
+    server = arena.server
+    victims = Victims(server)
+    v, w = victims.v, victims.w
+    with (log_in(server, arena.users[0]) as client, log_in(server, v, wire.ANDROID) as online,
+          log_in(server, arena.users[0], wire.IOS) as other):
+        me = client.user_id
+        friend = arena.users[1]
+        client.say(friend.id, b"mine")
+        other.hear(b"mine")
+        own_sessions, own_list = client.sessions(), client.list(friend.id)
+        everybody = (v.id, w.id, me, *FOREIGN_IDS)
+        for claimed in everybody:
+            require_equal(client.unread(user_id=claimed), {}, f"unread as {claimed}")
+            require_equal(client.sessions(user_id=claimed), own_sessions, f"sessions as {claimed}")
+            require_equal(client.list(friend.id, user_id=claimed), own_list, f"history as {claimed}")
+            require_equal(client.latest_id(friend.id, user_id=claimed), 1, f"latest id as {claimed}")
+            require_equal(client.by_id(friend.id, [1], user_id=claimed), own_list, f"by id as {claimed}")
+            require_equal([u["user_id"] for u in client.users_info([me], user_id=claimed)], [me], "profile")
+            require_equal(client.statuses([me], user_id=claimed), [(me, wire.ONLINE)], "state")
+            require_equal(client.ask(wire.OFFLINE_FILES_REQ, user_id=claimed)["offline_file_list"], [],
+                          "files")
+            for kind in (wire.SINGLE, wire.GROUP):
+                for peer in everybody:
+                    require_equal(client.latest_id(peer, kind, user_id=claimed), 0, f"with {peer}")
+                    require_equal(client.by_id(peer, [1, 2, 3], kind, user_id=claimed), [], f"with {peer}")
+                    require_equal(client.list(peer, kind=kind, user_id=claimed), [], f"with {peer}")
+                    require_equal(client.remove_session(peer, kind, user_id=claimed), 1, f"with {peer}")
+                    for msg_id in (0, 1, 6, 0xFFFFFFFF):
+                        for command in (wire.READ_ACK, wire.MSG_ACK):
+                            client.send(command, seq=0, user_id=claimed, session_id=peer, msg_id=msg_id,
+                                        session_type=kind)
+                    arena.fired += 12
+        for to in FOREIGN_IDS:
+            for claimed in everybody:
+                client.send(wire.P2P_COMMAND, seq=1, from_user_id=claimed, to_user_id=to, cmd_msg_data="x")
+                arena.fired += 1
+        client.expect_nothing(0.1)
+        for silent in (online, other):
+            silent.expect_nothing(0)
+        arena.healthy("foreign ids")
+    victims.require_untouched("foreign ids")
+    # A type that is none makes the body unparsable, whatever else is right.
+    bad = []
+    for kind in (0, 3, 0x55, -1, 1 << 33 | 5):
+        single = {"user_id": 0, "session_type": kind, "session_id": v.id}
+        bad += [wire.frame(wire.REMOVE_SESSION_REQ, wire.encode(wire.REMOVE_SESSION_REQ, **single)),
+                wire.frame(wire.LATEST_ID_REQ, wire.encode(wire.LATEST_ID_REQ, **single)),
+                wire.frame(wire.BY_ID_REQ, wire.encode(wire.BY_ID_REQ, **single, msg_id_list=[1])),
+                wire.frame(wire.READ_ACK, wire.encode(wire.READ_ACK, **single, msg_id=1)),
+                wire.frame(wire.LIST_REQ, wire.encode(wire.LIST_REQ, **single, msg_id_begin=0, msg_cnt=1))]
+    for start in range(0, len(bad), 9):
+        with log_in(server, arena.users[2], wire.IOS) as client:
+            for raw in bad[start:start + 9]:
+                client.send_raw(raw)
+            client.expect_nothing(0.05)
+            for raw in bad[:10 - len(bad[start:start + 9])]:
+                client.send_raw(raw)
+            client.expect_closed(CLOSE_S)
+        arena.fired += 9
+    victims.require_untouched("wrong session types")
+
+
+def packed(tag, values):
+    return wire.bytes_field(tag, b"".join(wire.varint(value) for value in values))
+
+
+@batch("I2m", slow=True)
+def lists_of_ids(arena):
+    """10^5 ids, duplicates, packed and unpacked, 0 and 2^32-1: closed by framing, or cut and answered."""
+    server = arena.server
+    head = {wire.USERS_INFO_REQ: wire.number_field(1, 0), wire.USERS_STATUS_REQ: wire.number_field(1, 0),
+            wire.BY_ID_REQ: wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=NOBODY)}
+    tag = {wire.USERS_INFO_REQ: 2, wire.USERS_STATUS_REQ: 2, wire.BY_ID_REQ: 4}
+    for command in head:  # no frame holds 10^5: closed as soon as its header is there
+        for ids in (wire.number_field(tag[command], 1) * 100_000, packed(tag[command], [1] * 100_000)):
+            with log_in(server, arena.users[0], wire.IOS) as client:
+                try:
+                    client.send_raw(wire.frame(command, head[command] + ids))
+                except OSError:
+                    pass
+                client.expect_closed(CLOSE_S)
+            arena.fired += 1
+    arena.healthy("10^5 ids")
+    room = wire.FRAME_BYTES_MAX - 16 - 32
+    peer = arena.users[9]
+    answered = []
+
+    def ask(user, command, wanted, n):
+        """The largest frame of that command in the n-th coding, on a connection with a full bucket."""
+        me = user.id
+        ids = (wire.number_field(tag[command], 1) * (room // 2), packed(tag[command], [1] * (room - 8)),
+                packed(tag[command], [me] * ((room - 8) // len(wire.varint(me)))),
+                packed(tag[command], [0xFFFFFFFF, me] * (room // 10)),
+                packed(tag[command], range(1, 20_000)))[n]
+        try:
+            with log_in(server, user, wire.IOS, fresh_source()) as client:
+                base = head[command]
+                if command == wire.BY_ID_REQ:
+                    client.say(peer.id, b"one of few")
+                    base = wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id)
+                began = time.monotonic()
+                seq = client.send_body(command, base + ids)
+                got = client.expect(wire.ANSWER_OF[command], 30, seq)  # W: by cost, up to 13 s
+                wanted(n, got, ids)
+                client.heartbeat(30)
+                answered.append(time.monotonic() - began)
+        except Failure as failure:
+            failures.append(f"0x{command:04x}, coding {n}: {failure}")
+
+    def profiles(n, got, _ids):
+        found = [user["user_id"] for user in got["user_info_list"]]
+        require(len(found) == len(set(found)) <= 1000, f"{len(found)} profiles")
+        require_equal(len(found), {0: 1, 1: 1, 2: 1, 3: 1}.get(n, len(found)), "profiles of one id")
+
+    def states(n, got, ids):
+        asked = room // 2 if n == 0 else len(unpack(ids))
+        require_equal(len(got["user_stat_list"]), asked, "one entry per id asked")
+
+    def messages(n, got, _ids):
+        ids = [m["msg_id"] for m in got["msg_list"]]
+        require(ids == sorted(set(ids), reverse=True) and len(ids) <= 100, f"messages {ids[:5]}")
+
+    def unpack(field):
+        _key, at = wire.read_varint(field, 0)
+        _size, at = wire.read_varint(field, at)
+        out = []
+        while at < len(field):
+            value, at = wire.read_varint(field, at)
+            out.append(value)
+        return out
+
+    failures = []
+    kinds = ((wire.USERS_INFO_REQ, profiles), (wire.USERS_STATUS_REQ, states), (wire.BY_ID_REQ, messages))
+    threads = [threading.Thread(target=ask, args=(arena.users[10 + 5 * i + n], *kind, n))
+               for i, kind in enumerate(kinds) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        arena.healthy("the largest lists")
+        time.sleep(0.2)
+    require(not failures, "; ".join(failures))
+    arena.fired += len(threads)
+    return f"{arena.fired} cases, the largest lists answered within {max(answered):.1f}s"
+
+
+@batch("I2n")
+def bodies_of_lists(arena):
+    """Truncations of what ends in a list; fields given twice, unknown ones, other codings: as I2i's."""
+    server = arena.server
+    me, peer = arena.users[0], arena.users[1]
+    with log_in(server, me) as client:
+        ids = [client.say(peer.id, b"few %d" % n) for n in range(3)]
+        bodies = {
+            wire.USERS_INFO_REQ: wire.encode(wire.USERS_INFO_REQ, user_id=300, user_id_list=[me.id, 70000]),
+            wire.USERS_STATUS_REQ: wire.encode(wire.USERS_STATUS_REQ, user_id=300,
+                                               user_id_list=[me.id, 70000]),
+            wire.BY_ID_REQ: wire.encode(wire.BY_ID_REQ, user_id=300, session_type=1, session_id=peer.id,
+                                        msg_id_list=[300, 1]),
+        }
+        for command, body in bodies.items():  # each either parses (and is answered) or is ignored
+            for at in range(len(body)):
+                with log_in(server, arena.users[2], wire.IOS) as victim:
+                    seq = victim.send_body(command, body[:at])
+                    victim.heartbeat()
+                    require(len(victim.pending) <= 1, f"0x{command:04x} cut to {at}: {victim.pending}")
+                    try:
+                        wire.decode(command, body[:at], from_client=True)
+                        wanted = 1
+                    except wire.WireError:
+                        wanted = 0
+                    require_equal(len(victim.pending), wanted, f"answers to 0x{command:04x} cut to {at}")
+                    require(not wanted or victim.pending[0].seq == seq, "its seq")
+                arena.fired += 1
+        twice = wire.encode(wire.BY_ID_REQ, user_id=1, session_type=2, session_id=1)
+        for name, body, wanted in (
+                ("packed", wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id)
+                 + packed(4, ids), ids[::-1]),
+                ("packed and unpacked", wire.number_field(4, ids[0])
+                 + wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id)
+                 + packed(4, ids[1:]), ids[::-1]),
+                ("given twice, the last wins", twice
+                 + wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id,
+                               msg_id_list=ids), ids[::-1]),
+                ("unknown fields and attach_data", wire.bytes_field(500, b"u" * 50_000)
+                 + wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id,
+                               msg_id_list=ids, attach_data=b"\0" * 40), ids[::-1]),
+                ("ids over 32 bits are cut as proto2 cuts them, or skipped",
+                 wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1, session_id=peer.id)
+                 + wire.number_field(4, 1 << 40), []),
+                ("an empty packed list", wire.encode(wire.BY_ID_REQ, user_id=0, session_type=1,
+                                                     session_id=peer.id) + packed(4, []), [])):
+            seq = client.send_body(wire.BY_ID_REQ, body)
+            got = client.expect(wire.BY_ID_RES, seq=seq)
+            require_equal((got["session_type"], got["session_id"]), (1, peer.id), name)
+            require_equal([m["msg_id"] for m in got["msg_list"]], wanted, name)
+            arena.fired += 1
+        for name, body in (
+                ("a list cut inside an id", bodies[wire.USERS_STATUS_REQ][:-1]),
+                ("a packed list cut inside an id", wire.number_field(1, 0) + b"\x12\x02\x01\x80"),
+                ("a packed list longer than the body", wire.number_field(1, 0) + b"\x12\x7f\x01"),
+                ("ids as fixed32", wire.number_field(1, 0) + b"\x15\x01\0\0\0"),
+                ("an id of 11 bytes", wire.number_field(1, 0) + b"\x10" + b"\x80" * 10 + b"\x01")):
+            client.send_body(wire.USERS_STATUS_REQ, body)
+            # proto2 keeps a known tag of another wire type as an unknown field: then there is an answer.
+            client.heartbeat()
+            require(len(client.pending) <= (name == "ids as fixed32"), f"{name}: {client.pending}")
+            client.pending.clear()
+            arena.fired += 1
+        # Swarms of what is cheap to send.
+        client.send_raw(b"".join(
+            wire.request(wire.READ_ACK, 0, user_id=0, session_id=peer.id, msg_id=n % 5, session_type=1)
+            for n in range(2000)))
+        client.heartbeat(20)
+        client.send_raw(b"".join(
+            wire.request(wire.MSG_ACK, 0, user_id=0, session_id=n, msg_id=n, session_type=1 + n % 2)
+            for n in range(2000)))
+        client.heartbeat(20)
+        client.expect_nothing(0.1)
+        arena.fired += 4000
+
+
+@batch("I2o")
+def read_marks_beyond(arena):
+    """0x0303 beyond the newest, below the mark, for nobody: it never hides a message that comes later."""
+    server = arena.server
+    a, b = arena.users[0], arena.users[1]
+    with (log_in(server, a) as author, log_in(server, b) as reader,
+          log_in(server, b, wire.ANDROID) as other):
+        for peer in (a.id, b.id, *FOREIGN_IDS):  # nothing has been said yet
+            for msg_id in (0, 1, 0xFFFFFFFF):
+                reader.read(peer, msg_id)
+                arena.fired += 1
+        other.expect_nothing(0.1)
+        for n in range(1, 4):
+            require_equal(author.say(b.id, b"mark %d" % n), n, "msg_id")
+            reader.hear(b"mark %d" % n)
+            other.hear(b"mark %d" % n)
+            require_equal(reader.unread_counts(), {a.id: 1}, f"unread after message {n}")
+            reader.read(a.id, 0xFFFFFFFF)
+            require_equal(other.expect(wire.READ_NOTIFY)["msg_id"], n, "0x0304 names what exists")
+            require_equal(reader.unread(), {}, "unread after reading")
+            for below in (1, n, 0x7FFFFFFF):
+                reader.read(a.id, below)
+            other.expect_nothing(0.05)
+            arena.fired += 4
+        author.expect_nothing(0.05)

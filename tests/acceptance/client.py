@@ -1,8 +1,9 @@
-"""A blocking TeamTalk client for tests: reads by select with a time limit, checks every byte it gets.
+"""A blocking TeamTalk client for tests: reads by poll with a time limit, checks every byte it gets.
 
 Each frame received is checked when it arrives: header 1/0/0, service id, every required field, seq 0
 in pushes, the seq of a request that was really sent in answers, heartbeats echoed byte for byte and in
-order. Frames a row did not ask for stay in `pending` and fail the next expect_nothing().
+order. Frames a row did not ask for stay in `pending` and fail the next expect_nothing(); presence is
+dropped unless its user is in `watched`, since every login of a PC tells everybody.
 Thread rule: one client belongs to one thread.
 """
 
@@ -18,7 +19,6 @@ import wire
 
 DEFAULT_TIMEOUT_S = 10.0  # "gets" means within 1 s on a quiet machine; a noisy one is not the engine's fault
 QUIET_S = 0.4
-IGNORED = {wire.STATUS_NOTIFY, wire.PC_LOGIN_NOTIFY}  # presence: rows of another part
 
 _sources = itertools.count(0)
 
@@ -67,11 +67,24 @@ def read_marked_body(data):
     return int(parts[0]), parts[1]
 
 
+def readable(sock, seconds):
+    """By poll(): select() ends at descriptor 1024."""
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
+
+
 class Client:
-    def __init__(self, address, source="127.0.0.1", timeout=DEFAULT_TIMEOUT_S):
+    def __init__(self, address, source="127.0.0.1", timeout=DEFAULT_TIMEOUT_S, receive_bytes=None):
+        """receive_bytes: what the kernel takes for a client that does not read; little for slow readers."""
         self.address, self.timeout = address, timeout
         self.connected_at = time.monotonic()
-        self.sock = socket.create_connection(address, timeout=timeout, source_address=(source, 0))
+        self.sock = socket.socket()
+        if receive_bytes:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.sock.settimeout(timeout)
+        self.sock.bind((source, 0))
+        self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(30)
         self.buffer = bytearray()
@@ -83,6 +96,7 @@ class Client:
         self.seq = 0
         self.user = None
         self.user_id = 0
+        self.watched = set()                # users whose presence this row wants to see
 
     # ---- sending ----
 
@@ -130,7 +144,7 @@ class Client:
     def _fill(self, deadline):
         """Reads once. False when the deadline passed first; at the end of the stream eof is set."""
         wait = max(0.0, deadline - time.monotonic())
-        if not select.select([self.sock], [], [], wait)[0]:
+        if not readable(self.sock, wait):
             return False
         try:
             data = self.sock.recv(1 << 18)
@@ -150,9 +164,12 @@ class Client:
             wanted = self.beats.popleft()
             require_equal(got.raw.hex(), wanted.hex(), "echo of a heartbeat")
             return True
-        if got.command in IGNORED:
-            return False
         wire.check_answer(got)
+        if got.command == wire.STATUS_NOTIFY:
+            return got["user_stat"]["user_id"] in self.watched
+        if got.command == wire.PC_LOGIN_NOTIFY:
+            require_equal(got["user_id"], self.user_id, "whose PC 0x020e names")
+            return self.user_id in self.watched
         if got.command not in wire.PUSHES:
             require(got.seq in self.asked[got.command], f"an answer to nothing that was asked: {got!r}")
         return True
@@ -233,7 +250,7 @@ class Client:
         out = bytearray()
         while len(out) < count:
             wait = max(0.0, deadline - time.monotonic())
-            require(select.select([self.sock], [], [], wait)[0], f"{len(out)} of {count} bytes came")
+            require(readable(self.sock, wait), f"{len(out)} of {count} bytes came")
             data = self.sock.recv(count - len(out))
             require(data, f"closed after {len(out)} of {count} bytes")
             out += data
@@ -325,12 +342,90 @@ class Client:
         require_equal(ids, list(range(1, len(ids) + 1)), "ids of the whole history")
         return out
 
+    def ask(self, command, timeout=30, seq=None, **fields):
+        """One request with user_id 0 unless given, and its answer, which must name the real user."""
+        seq = self.send(command, seq=seq, **({"user_id": 0} | fields))
+        got = self.expect(wire.ANSWER_OF[command], timeout, seq)
+        require_equal(got["user_id"], self.user_id, f"user_id of 0x{got.command:04x}")
+        return got
 
-def log_in(server, user, client_type=wire.WINDOWS, source="127.0.0.1", password=None):
+    def unread(self, **fields):
+        """0x0307 as {peer: entry}; total_cnt and the counts are proven to agree."""
+        got = self.ask(wire.UNREAD_REQ, **fields)
+        entries = got["unreadinfo_list"]
+        require_equal(got["total_cnt"], sum(entry["unread_cnt"] for entry in entries), "total_cnt")
+        require(all(entry["unread_cnt"] > 0 for entry in entries), f"an entry of nothing: {got!r}")
+        return self._by_peer(entries)
+
+    def unread_counts(self):
+        return {peer: entry["unread_cnt"] for peer, entry in self.unread().items()}
+
+    def sessions(self, since=0, **fields):
+        """0x0201 as {peer: entry}, in the order of the answer, which is proven: newest first, visible."""
+        got = self.ask(wire.SESSIONS_REQ, latest_update_time=since, **fields)
+        entries = got["contact_session_list"]
+        times = [entry["updated_time"] for entry in entries]
+        require_equal(times, sorted(times, reverse=True), "0x0202 newest first")
+        require(len(entries) <= 100, f"0x0202 lists {len(entries)}")
+        require(all(time > since for time in times), f"0x0202 since {since}: {times[-1:]}")
+        require({entry["session_status"] for entry in entries} <= {0}, "a removed row is listed")
+        return self._by_peer(entries)
+
+    @staticmethod
+    def _by_peer(entries):
+        require({entry["session_type"] for entry in entries} <= {wire.SINGLE}, "session_type")
+        out = {entry["session_id"]: entry for entry in entries}
+        require_equal(len(out), len(entries), "each conversation once")
+        return out
+
+    def read(self, peer, msg_id, kind=wire.SINGLE, user_id=0, seq=0):
+        """0x0303; the heartbeat proves that it has been looked at here (not that it is stored)."""
+        self.send(wire.READ_ACK, seq=seq, user_id=user_id, session_id=peer, msg_id=msg_id,
+                  session_type=kind)
+        self.heartbeat()
+
+    def remove_session(self, peer, kind=wire.SINGLE, **fields):
+        """0x0206; returns the result code."""
+        got = self.ask(wire.REMOVE_SESSION_REQ, session_type=kind, session_id=peer, **fields)
+        require_equal((got["session_type"], got["session_id"]), (kind, peer), "echo in 0x0207")
+        return got["result_code"]
+
+    def latest_id(self, peer, kind=wire.SINGLE, **fields):
+        got = self.ask(wire.LATEST_ID_REQ, session_type=kind, session_id=peer, **fields)
+        require_equal((got["session_type"], got["session_id"]), (kind, peer), "echo in 0x030c")
+        return got["latest_msg_id"]
+
+    def by_id(self, peer, ids, kind=wire.SINGLE, **fields):
+        """0x030d; newest first, each once and only what was asked is proven."""
+        got = self.ask(wire.BY_ID_REQ, session_type=kind, session_id=peer, msg_id_list=list(ids), **fields)
+        require_equal((got["session_type"], got["session_id"]), (kind, peer), "echo in 0x030e")
+        found = [entry["msg_id"] for entry in got["msg_list"]]
+        require(found == sorted(set(found), reverse=True), f"0x030e not newest first: {shorten(found)}")
+        require(set(found) <= set(ids) and len(found) <= 100, f"0x030e lists {shorten(found)}")
+        return got["msg_list"]
+
+    def users_info(self, ids, **fields):
+        return self.ask(wire.USERS_INFO_REQ, user_id_list=list(ids), **fields)["user_info_list"]
+
+    def statuses(self, ids, **fields):
+        """0x020a as [(id, state)] in the order of the answer."""
+        got = self.ask(wire.USERS_STATUS_REQ, user_id_list=list(ids), **fields)
+        require({one["status"] for one in got["user_stat_list"]} <= {wire.ONLINE, wire.OFFLINE},
+                f"a state that no client knows: {got!r}")
+        return [(one["user_id"], one["status"]) for one in got["user_stat_list"]]
+
+    def forget(self, *commands):
+        """Drops what is waiting of these commands: deliveries that the row is not about."""
+        self.heartbeat()
+        self.pending = [got for got in self.pending if got.command not in commands]
+
+
+def log_in(server, user, client_type=wire.WINDOWS, source="127.0.0.1", password=None,
+           receive_bytes=None):
     """A connection logged in as the user; "server full" is waited out, as clients do."""
     deadline = time.monotonic() + 30
     while True:
-        client = Client(server.address, source)
+        client = Client(server.address, source, receive_bytes=receive_bytes)
         got = client.ask_login(user.name, password or user.secret, client_type)
         if got["result_code"] == wire.FULL and time.monotonic() < deadline:
             client.close()

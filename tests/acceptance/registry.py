@@ -9,6 +9,7 @@ import threading
 import server
 
 ROWS = {}  # id -> Row, in the order of definition
+SLOWER = {None: 1, "asan": 5, "tsan": 10}  # how much longer things may take under a sanitizer
 
 
 class Skip(Exception):
@@ -33,16 +34,19 @@ def row(id, alone=False, slow=False):
 class Context:
     """What rows of one run at one shard count share."""
 
-    def __init__(self, ringtalkd, shards, test_ringtalkd=None, kills=25, keep=False):
+    def __init__(self, ringtalkd, shards, test_ringtalkd=None, kills=25, keep=False, sanitizer=None):
+        """sanitizer: what ringtalkd was built with. It slows everything and keeps freed memory, so
+        bounds of time are stretched by `patience` and bounds of memory mean nothing."""
         self.ringtalkd, self.shards, self.test_ringtalkd = ringtalkd, shards, test_ringtalkd
-        self.kills, self.keep = kills, keep
+        self.kills, self.keep, self.sanitizer = kills, keep, sanitizer
+        self.patience = SLOWER[sanitizer]
         self.lock = threading.Lock()
         self.shared_server = None
 
-    def server(self, config=None, env=None, test_build=False, label="own"):
+    def server(self, config=None, env=None, test_build=False, label="own", **more):
         """A server for one row."""
         binary = self.test_ringtalkd if test_build else self.ringtalkd
-        return server.Server(binary, self.shards, config, env, self.keep, f"{label}-{self.shards}")
+        return server.Server(binary, self.shards, config, env, self.keep, f"{label}-{self.shards}", **more)
 
     def shared(self):
         """The server of the rows that disturb nobody; sends are not paced on it."""

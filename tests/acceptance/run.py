@@ -18,8 +18,16 @@ import traceback
 sys.dont_write_bytecode = True
 
 import bad_input  # noqa: F401  (registers its rows)
+import disk_full  # noqa: F401
+import kernel_fitness  # noqa: F401
 import rows_account  # noqa: F401
 import rows_chat  # noqa: F401
+import rows_full  # noqa: F401
+import rows_http  # noqa: F401
+import rows_limits  # noqa: F401
+import rows_ops  # noqa: F401
+import rows_people  # noqa: F401
+import rows_unread  # noqa: F401
 import server
 from registry import ROWS, Context, Skip
 
@@ -77,7 +85,7 @@ def run_one(context, id, function, total, verbose=False):
 def run_shards(args, chosen, shards, total):
     context = Context(server.find_ringtalkd(args.build_dir), shards,
                       server.find_ringtalkd(args.test_build_dir) if args.test_build_dir else None,
-                      args.kills, args.keep)
+                      args.kills, args.keep, args.sanitizer)
     for row in chosen:
         if row.alone:
             run_one(context, row.id, row.function, total, args.verbose)
@@ -102,6 +110,8 @@ def main(argv=None):
     parser.add_argument("--only", help="row ids, comma separated; * and ? stand for anything")
     parser.add_argument("--kills", type=int, default=25, help="kill -9 repetitions of S8")
     parser.add_argument("--jobs", type=int, default=8, help="rows running at the same time")
+    parser.add_argument("--sanitizer", choices=("asan", "tsan"),
+                        help="what the build has: stretches bounds of time, skips bounds of memory")
     parser.add_argument("--keep", action="store_true", help="keep data directories and logs")
     parser.add_argument("--verbose", action="store_true", help="full stack of a failure")
     parser.add_argument("--list", action="store_true", help="print the row ids and end")

@@ -75,14 +75,17 @@ class User:
 
 class Server:
     def __init__(self, ringtalkd, shards, config=None, env=None, keep=False, label="server",
-                 start=True):
+                 start=True, wrapper=()):
+        """wrapper: words in front of the command, of something that becomes the server (exec)."""
         self.ringtalkd, self.shards, self.env, self.keep, self.label = (
             ringtalkd, shards, dict(env or {}), keep, label)
+        self.wrapper = list(wrapper)
         self.folder = tempfile.mkdtemp(prefix=f"ringtalk-{label}-")
         self.data_dir = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "log.txt")
         self.ports_path = os.path.join(self.folder, "ports.json")
         self.config_path = None
+        self.stderr = None  # a descriptor: standard error goes there instead of the log file
         if config:
             self.config_path = os.path.join(self.folder, "ringtalk.toml")
             with open(self.config_path, "w", encoding="utf-8") as out:
@@ -104,7 +107,7 @@ class Server:
         """Starts the process without waiting for it to be ready."""
         if os.path.exists(self.ports_path):
             os.unlink(self.ports_path)
-        command = [self.ringtalkd, "--data-dir", self.data_dir, "--listen", "127.0.0.1:0",
+        command = [*self.wrapper, self.ringtalkd, "--data-dir", self.data_dir, "--listen", "127.0.0.1:0",
                    "--http", "127.0.0.1:0", "--ports-file", self.ports_path,
                    "--shards", str(self.shards)]
         if self.config_path:
@@ -113,7 +116,8 @@ class Server:
         with open(self.log_path, "ab") as log:
             log.write(f"---- {' '.join(command)} {self.env or ''}\n".encode())
             log.flush()
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log if self.stderr is None else self.stderr,
                                             env=env)
         _running.add(self.process)
 

@@ -28,12 +28,23 @@ LOGIN_REQ, LOGIN_RES = 0x0103, 0x0104
 LOGOUT_REQ, LOGOUT_RES = 0x0105, 0x0106
 KICK_USER = 0x0107
 KICK_PC_REQ, KICK_PC_RES = 0x010A, 0x010B
+SESSIONS_REQ, SESSIONS_RES = 0x0201, 0x0202
 STATUS_NOTIFY, PC_LOGIN_NOTIFY = 0x0203, 0x020E
+USERS_INFO_REQ, USERS_INFO_RES = 0x0204, 0x0205
+REMOVE_SESSION_REQ, REMOVE_SESSION_RES, REMOVE_SESSION_NOTIFY = 0x0206, 0x0207, 0x020F
+ALL_USERS_REQ, ALL_USERS_RES = 0x0208, 0x0209
+USERS_STATUS_REQ, USERS_STATUS_RES = 0x020A, 0x020B
+DEPARTMENTS_REQ, DEPARTMENTS_RES = 0x0210, 0x0211
 MSG_DATA, MSG_ACK = 0x0301, 0x0302
 READ_ACK, READ_NOTIFY = 0x0303, 0x0304
 TIME_REQ, TIME_RES = 0x0305, 0x0306
 UNREAD_REQ, UNREAD_RES = 0x0307, 0x0308
 LIST_REQ, LIST_RES = 0x0309, 0x030A
+LATEST_ID_REQ, LATEST_ID_RES = 0x030B, 0x030C
+BY_ID_REQ, BY_ID_RES = 0x030D, 0x030E
+NORMAL_GROUPS_REQ, NORMAL_GROUPS_RES = 0x0401, 0x0402
+OFFLINE_FILES_REQ, OFFLINE_FILES_RES = 0x0509, 0x050A
+P2P_COMMAND = 0x0601
 HEARTBEAT = 0x0701
 HELLO_REQ, HELLO_RES, EXT_ERROR = 0x2001, 0x2002, 0x2003
 
@@ -41,8 +52,13 @@ ANSWER_OF = {
     MSG_SERVER_REQ: MSG_SERVER_RES, LOGIN_REQ: LOGIN_RES, LOGOUT_REQ: LOGOUT_RES,
     KICK_PC_REQ: KICK_PC_RES, MSG_DATA: MSG_ACK, TIME_REQ: TIME_RES, UNREAD_REQ: UNREAD_RES,
     LIST_REQ: LIST_RES, HELLO_REQ: HELLO_RES,
+    SESSIONS_REQ: SESSIONS_RES, USERS_INFO_REQ: USERS_INFO_RES, REMOVE_SESSION_REQ: REMOVE_SESSION_RES,
+    ALL_USERS_REQ: ALL_USERS_RES, USERS_STATUS_REQ: USERS_STATUS_RES, DEPARTMENTS_REQ: DEPARTMENTS_RES,
+    LATEST_ID_REQ: LATEST_ID_RES, BY_ID_REQ: BY_ID_RES, NORMAL_GROUPS_REQ: NORMAL_GROUPS_RES,
+    OFFLINE_FILES_REQ: OFFLINE_FILES_RES,
 }
-PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY}
+PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY, REMOVE_SESSION_NOTIFY,
+          P2P_COMMAND}
 
 # Enums: the values that may be on the wire.
 WINDOWS, MAC, IOS, ANDROID = 1, 2, 0x11, 0x12
@@ -51,10 +67,13 @@ SINGLE, GROUP = 1, 2
 TEXT, SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 0x11, 0x12
 KICK_DUPLICATE, KICK_MOBILE = 1, 2
 OK, FULL, NO_STORE, REFUSED = 0, 2, 3, 6
+EXT_PARAM, EXT_STORAGE, EXT_NOT_EXIST, EXT_BAD_COMMAND = 1, 2, 3, 4
+EXT_NO_PERMISSION, EXT_TOO_LATE, EXT_ALREADY, EXT_LIMIT = 5, 6, 7, 8
 
 TEXT_OK = "成功"
 TEXT_WRONG = "用户名/密码错误"
 TEXT_TOO_MANY = "用户名/密码错误次数太多"
+SOUND_PLACEHOLDER = b"QhGXlpFjvMFUNrtl1aaPzA=="  # "[语音]" under the default key: wire.md 9.1
 
 ENUMS = {
     "ResultType": set(range(8)),
@@ -63,6 +82,8 @@ ENUMS = {
     "SessionType": {1, 2},
     "MsgType": {1, 2, 0x11, 0x12},
     "ClientType": {1, 2, 0x11, 0x12},
+    "SessionStatusType": {0, 1},
+    "DepartmentStatusType": {0, 1},
 }
 
 # Fields: tag -> (name, type, label); label r required, o optional, * repeated.
@@ -84,11 +105,44 @@ UNREAD_INFO = {
     5: ("latest_msg_data", "bytes", "r"), 6: ("latest_msg_type", "MsgType", "r"),
     7: ("latest_msg_from_user_id", "uint32", "r"),
 }
-STRUCTS = {"UserInfo": USER_INFO, "MsgInfo": MSG_INFO, "UnreadInfo": UNREAD_INFO}
+CONTACT_SESSION_INFO = {
+    1: ("session_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+    3: ("session_status", "SessionStatusType", "r"), 4: ("updated_time", "uint32", "r"),
+    5: ("latest_msg_id", "uint32", "r"), 6: ("latest_msg_data", "bytes", "r"),
+    7: ("latest_msg_type", "MsgType", "r"), 8: ("latest_msg_from_user_id", "uint32", "r"),
+}
+USER_STAT = {1: ("user_id", "uint32", "r"), 2: ("status", "UserStatType", "r")}
+DEPART_INFO = {
+    1: ("dept_id", "uint32", "r"), 2: ("priority", "uint32", "r"), 3: ("dept_name", "string", "r"),
+    4: ("parent_dept_id", "uint32", "r"), 5: ("dept_status", "DepartmentStatusType", "r"),
+}
+GROUP_VERSION_INFO = {1: ("group_id", "uint32", "r"), 2: ("version", "uint32", "r")}
+OFFLINE_FILE_INFO = {
+    1: ("from_user_id", "uint32", "r"), 2: ("task_id", "string", "r"),
+    3: ("file_name", "string", "r"), 4: ("file_size", "uint32", "r"),
+}
+IP_ADDR = {1: ("ip", "string", "r"), 2: ("port", "uint32", "r")}
+STRUCTS = {
+    "UserInfo": USER_INFO, "MsgInfo": MSG_INFO, "UnreadInfo": UNREAD_INFO,
+    "ContactSessionInfo": CONTACT_SESSION_INFO, "UserStat": USER_STAT, "DepartInfo": DEPART_INFO,
+    "GroupVersionInfo": GROUP_VERSION_INFO, "OfflineFileInfo": OFFLINE_FILE_INFO, "IpAddr": IP_ADDR,
+}
 
 _ACK = {
     1: ("user_id", "uint32", "r"), 2: ("session_id", "uint32", "r"),
     3: ("msg_id", "uint32", "r"), 4: ("session_type", "SessionType", "r"),
+}
+_SINCE = {
+    1: ("user_id", "uint32", "r"), 2: ("latest_update_time", "uint32", "r"),
+    20: ("attach_data", "bytes", "c"),
+}
+_IDS = {
+    1: ("user_id", "uint32", "r"), 2: ("user_id_list", "uint32", "*"),
+    20: ("attach_data", "bytes", "c"),
+}
+_SESSION = {
+    1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+    3: ("session_id", "uint32", "r"), 20: ("attach_data", "bytes", "c"),
 }
 MESSAGES = {
     MSG_SERVER_REQ: {},
@@ -108,6 +162,51 @@ MESSAGES = {
     KICK_USER: {1: ("user_id", "uint32", "r"), 2: ("kick_reason", "KickReasonType", "r")},
     KICK_PC_REQ: {1: ("user_id", "uint32", "r")},
     KICK_PC_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
+    SESSIONS_REQ: _SINCE,
+    SESSIONS_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("contact_session_list", "ContactSessionInfo", "*")},
+    STATUS_NOTIFY: {1: ("user_stat", "UserStat", "r")},
+    USERS_INFO_REQ: _IDS,
+    USERS_INFO_RES: {1: ("user_id", "uint32", "r"), 2: ("user_info_list", "UserInfo", "*")},
+    REMOVE_SESSION_REQ: _SESSION,
+    REMOVE_SESSION_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("session_type", "SessionType", "r"), 4: ("session_id", "uint32", "r")},
+    REMOVE_SESSION_NOTIFY: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r")},
+    ALL_USERS_REQ: _SINCE,
+    ALL_USERS_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("latest_update_time", "uint32", "r"),
+        3: ("user_list", "UserInfo", "*")},
+    USERS_STATUS_REQ: _IDS,
+    USERS_STATUS_RES: {1: ("user_id", "uint32", "r"), 2: ("user_stat_list", "UserStat", "*")},
+    PC_LOGIN_NOTIFY: {1: ("user_id", "uint32", "r"), 2: ("login_stat", "UserStatType", "r")},
+    DEPARTMENTS_REQ: _SINCE,
+    DEPARTMENTS_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("latest_update_time", "uint32", "r"),
+        3: ("dept_list", "DepartInfo", "*")},
+    LATEST_ID_REQ: _SESSION,
+    LATEST_ID_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r"), 4: ("latest_msg_id", "uint32", "r")},
+    BY_ID_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r"), 4: ("msg_id_list", "uint32", "*"),
+        20: ("attach_data", "bytes", "c")},
+    BY_ID_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
+        3: ("session_id", "uint32", "r"), 4: ("msg_list", "MsgInfo", "*")},
+    NORMAL_GROUPS_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    NORMAL_GROUPS_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("group_version_list", "GroupVersionInfo", "*")},
+    OFFLINE_FILES_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    OFFLINE_FILES_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("offline_file_list", "OfflineFileInfo", "*"),
+        3: ("ip_addr_list", "IpAddr", "*")},
+    P2P_COMMAND: {
+        1: ("from_user_id", "uint32", "r"), 2: ("to_user_id", "uint32", "r"),
+        3: ("cmd_msg_data", "string", "r")},
     MSG_DATA: {
         1: ("from_user_id", "uint32", "r"), 2: ("to_session_id", "uint32", "r"),
         3: ("msg_id", "uint32", "r"), 4: ("create_time", "uint32", "r"),
@@ -308,7 +407,7 @@ class Frame:
 
     def __repr__(self):
         shown = {k: (f"<{len(v)} bytes>" if isinstance(v, bytes) and len(v) > 40 else v)
-                 for k, v in self.fields.items() if k != "msg_list"}
+                 for k, v in self.fields.items() if not isinstance(v, list) or len(v) < 6}
         return f"0x{self.command:04x} seq={self.seq} {shown or self.body[:24].hex()}"
 
 

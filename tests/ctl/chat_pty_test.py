@@ -113,6 +113,61 @@ def conversation(people):
     print("ok    conversation", flush=True)
 
 
+def count(terminal, text):
+    return sum(text in line for line in terminal.screen.lines[:-1])
+
+
+def unread(people):
+    """What was sent to somebody who is away is announced at login, shown on entering, and read then."""
+    with people.chat("alice", "--to", "bob") as alice:
+        alice.expect_input("→ bob> ")
+        alice.expect("bob is offline")
+        for i in range(25):
+            alice.enter(f"while you were away {i}")
+        alice.wait(lambda: count(alice, "✓ ") == 25, "25 acknowledgements", 60)
+        with people.chat("bob", "--mobile") as phone, people.chat("bob") as bob:
+            assert bob.expect("25 unread")
+            bob.expect("   25 from alice: while you were away 24")
+            alice.expect("bob is online")
+            phone.expect("25 unread")
+            bob.enter("/to alice")
+            bob.expect("--- 10 messages with alice, oldest first")
+            bob.wait(lambda: count(bob, "alice: while you were away 24") == 1, "the newest")
+            bob.never("alice: while you were away 14")
+            bob.expect("alice is online")
+            phone.expect("alice read up to")  # 0x0304
+            bob.enter("/unread")
+            bob.expect("nothing is unread")
+            bob.enter("/more 10")
+            bob.wait(lambda: count(bob, "alice: while you were away 14") == 1, "an older page")
+            bob.enter("/more 100")
+            bob.expect("hello bob")
+            bob.enter("/more")
+            bob.expect("that was the first message with alice")
+            bob.enter("/who")
+            assert "alice" in bob.expect(" online: ")
+
+            # Shown while it comes in: read at once.
+            alice.enter("and now?")
+            bob.expect("alice: and now?")
+            bob.enter("/unread")
+            bob.wait(lambda: count(bob, "nothing is unread") == 2, "still nothing unread")
+            bob.resize(30)
+            bob.type("a line that is longer than this terminal")
+            bob.wait(lambda: len(bob.screen.lines[-1]) <= 30 and "this terminal" in bob.screen.lines[-1],
+                     "the end of the line")
+            bob.resize(120)
+            bob.expect_input("→ alice> a line that is longer than this terminal")
+            bob.type("\x03")
+            assert bob.exit_code() == 0 and bob.settings_restored()
+            phone.type("\x04")
+            assert phone.exit_code() == 0
+        alice.expect("bob is offline")
+        alice.enter("/quit")
+        assert alice.exit_code() == 0
+    print("ok    unread", flush=True)
+
+
 def restart(people):
     with people.chat("alice", "--to", "bob") as alice, people.chat("bob", "--to", "alice") as bob:
         alice.expect_input("→ bob> ")
@@ -123,12 +178,19 @@ def restart(people):
         people.server.kill9()
         alice.expect("connecting again")
         bob.expect("connecting again")
+        alice.enter("typed while it was away")
         # The same ports again: clients know no others.
         people.server.launch_on(address)
         alice.expect("connected again", 60)
         bob.expect("connected again", 60)
         alice.enter("after")
         bob.expect("alice: after")
+        # In time, the one of between is stored once and shown once; else both sides know that it was not.
+        alice.wait(lambda: count(alice, "not delivered") == 1 or count(alice, "✓ ") == 3, "its fate")
+        delivered = count(alice, "not delivered") == 0
+        bob.wait(lambda: count(bob, "alice: typed while it was away") == int(delivered), "as often as that")
+        for word in ("before", "after"):
+            assert count(bob, f"alice: {word}") == 1, f"{word} twice"
     print("ok    restart", flush=True)
 
 
@@ -161,7 +223,7 @@ def stored(people):
     out = people.run("store", "verify", folder)
     assert out.endswith("sound\n"), out
     report = json.loads(people.run("store", "verify", folder, "--json"))
-    assert report["clean"] and report["messages"] >= 37, report
+    assert report["clean"] and report["messages"] >= 63, report
     pair = f"{people.ids['alice']}:{people.ids['bob']}"
     lines = [line for line in people.run("store", "dump", folder, "--conversation", pair).splitlines()
              if " message " in line]
@@ -208,6 +270,7 @@ def main():
         accounts(people)
         login_refused(people)
         conversation(people)
+        unread(people)
         pipes(people)
         restart(people)
         stored(people)

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "proto/buddy.pb.h"
 #include "proto/encode.h"
 #include "proto/login.pb.h"
 #include "proto/message.pb.h"
@@ -566,6 +567,173 @@ TEST_F(ChatSessionTest, AWatchedPartnerIsCaughtUpThoughNothingWasSaid) {
   EXPECT_EQ(only_event<Arrived>().line.text, "first");
 }
 
+// ---- pages of history, read marks, lists ----
+
+std::string stat_notify(UserId user, bool online) {
+  IM::Buddy::IMUserStatNotify message;
+  message.mutable_user_stat()->set_user_id(raw(user));
+  message.mutable_user_stat()->set_status(online ? IM::BaseDefine::USER_STATUS_ONLINE
+                                                 : IM::BaseDefine::USER_STATUS_OFFLINE);
+  return frame(CommandId::user_stat_notify, 0, message);
+}
+
+std::string read_notify(UserId peer, uint32_t id) {
+  IM::Message::IMMsgDataReadNotify message;
+  message.set_user_id(raw(kAlice));
+  message.set_session_id(raw(peer));
+  message.set_msg_id(id);
+  message.set_session_type(IM::BaseDefine::SESSION_TYPE_SINGLE);
+  return frame(CommandId::msg_data_read_notify, 0, message);
+}
+
+TEST_F(ChatSessionTest, APageOfOlderMessages) {
+  log_in_quietly();
+  sent();
+  session.request_history(kBob, 20, now, 41);
+  const Sent request = only_sent(CommandId::get_msg_list_request);
+  EXPECT_EQ(request.as<IM::Message::IMGetMsgListReq>().msg_id_begin(), 40U);
+  EXPECT_TRUE(session.awaits_history());
+  hear(history_answer(request.sequence, kBob, {{40, kBob, "x"}}));
+  EXPECT_FALSE(session.awaits_history());
+  EXPECT_TRUE(only_event<History>().older);
+  session.request_history(kBob, 20, now, 1);  // nothing is before the first
+  EXPECT_TRUE(only_event<History>().lines.empty());
+  EXPECT_TRUE(sent().empty());
+}
+
+TEST_F(ChatSessionTest, WhatIsPushedMeanwhileIsNotRepeatedByTheHistory) {
+  log_in_quietly();
+  sent();
+  session.request_history(kBob, 20, now);
+  session.watch(kBob, now);
+  const Sent request = only_sent(CommandId::get_msg_list_request);  // one serves both
+  hear(push(kBob, kAlice, 7, TextCodec().encrypt("seven")));
+  only_event<Arrived>();
+  hear(
+      history_answer(request.sequence, kBob, {{8, kBob, "8"}, {7, kBob, "seven"}, {6, kBob, "6"}}));
+  const auto event = only_event<History>();
+  ASSERT_EQ(event.lines.size(), 1U);
+  EXPECT_EQ(event.lines[0].msg_id, 6U);
+}
+
+TEST_F(ChatSessionTest, ReadMarksOnlyRise) {
+  log_in_quietly();
+  sent();
+  session.mark_read(kBob, 5);
+  const auto mark = only_sent(CommandId::msg_data_read_ack).as<IM::Message::IMMsgDataReadAck>();
+  EXPECT_EQ(mark.session_id(), raw(kBob));
+  EXPECT_EQ(mark.msg_id(), 5U);
+  EXPECT_EQ(mark.session_type(), IM::BaseDefine::SESSION_TYPE_SINGLE);
+  session.mark_read(kBob, 5);
+  session.mark_read(kBob, 4);
+  EXPECT_TRUE(sent().empty());
+}
+
+TEST_F(ChatSessionTest, AReadMarkOfABrokenConnectionIsToldAgain) {
+  log_in_quietly();
+  session.mark_read(kBob, 5);
+  break_off();
+  session.mark_read(kCarol, 2);
+  EXPECT_TRUE(session.take_output().empty());
+  log_in();
+  std::vector<uint32_t> marks;
+  for (const Sent& out : sent()) {
+    if (out.command == CommandId::msg_data_read_ack)
+      marks.push_back(out.as<IM::Message::IMMsgDataReadAck>().msg_id());
+  }
+  EXPECT_EQ(marks, (std::vector<uint32_t>{5, 2}));
+}
+
+TEST_F(ChatSessionTest, AnotherDevicesMarkIsShownAndNotEchoed) {
+  log_in_quietly();
+  session.mark_read(kBob, 5);
+  sent();
+  hear(read_notify(kBob, 5));  // known
+  expect_no_event();
+  hear(read_notify(kBob, 9));
+  EXPECT_EQ(only_event<ReadElsewhere>().msg_id, 9U);
+  session.mark_read(kBob, 8);  // behind it
+  EXPECT_TRUE(sent().empty());
+  hear(read_notify(kCarol, 3));
+  EXPECT_EQ(only_event<ReadElsewhere>().peer, kCarol);
+}
+
+TEST_F(ChatSessionTest, UnreadConversations) {
+  session.request_unread();
+  EXPECT_TRUE(session.take_output().empty());  // offline
+  log_in_quietly();
+  sent();
+  session.request_unread();
+  only_sent(CommandId::unread_msg_cnt_request);
+  IM::Message::IMUnreadMsgCntRsp answer;
+  answer.set_user_id(raw(kAlice));
+  answer.set_total_cnt(3);
+  for (const bool group : {false, true}) {
+    auto& info = *answer.add_unreadinfo_list();
+    info.set_session_id(group ? 9 : raw(kBob));
+    info.set_session_type(group ? IM::BaseDefine::SESSION_TYPE_GROUP
+                                : IM::BaseDefine::SESSION_TYPE_SINGLE);
+    info.set_unread_cnt(group ? 1 : 2);
+    info.set_latest_msg_id(12);
+    info.set_latest_msg_data(TextCodec().encrypt("newest"));
+    info.set_latest_msg_type(IM::BaseDefine::MSG_TYPE_SINGLE_TEXT);
+    info.set_latest_msg_from_user_id(raw(kBob));
+  }
+  hear(frame(CommandId::unread_msg_cnt_response, 0, answer));
+  const auto event = only_event<Unread>();
+  ASSERT_EQ(event.conversations.size(), 2U);
+  EXPECT_EQ(event.conversations[0].peer, kBob);
+  EXPECT_EQ(event.conversations[0].count, 2U);
+  EXPECT_EQ(event.conversations[0].newest.text, "newest");
+  EXPECT_EQ(event.conversations[1].group, GroupId(9));
+  EXPECT_EQ(raw(event.conversations[1].peer), 0U);
+}
+
+TEST_F(ChatSessionTest, PresenceOfThoseWatchedWhenItChanges) {
+  log_in_quietly();
+  hear(stat_notify(kBob, true));  // a stranger yet
+  expect_no_event();
+  session.watch(kBob, now);
+  hear(stat_notify(kBob, true));
+  EXPECT_TRUE(only_event<Presence>().online);
+  hear(stat_notify(kBob, true));  // his second PC
+  expect_no_event();
+  hear(stat_notify(kBob, false));
+  EXPECT_FALSE(only_event<Presence>().online);
+  hear(stat_notify(kAlice, true));
+  expect_no_event();
+}
+
+TEST_F(ChatSessionTest, StatusesAndUsersAreAskedFor) {
+  log_in_quietly();
+  sent();
+  session.request_statuses({kBob, kCarol});
+  EXPECT_EQ(
+      only_sent(CommandId::users_stat_request).as<IM::Buddy::IMUsersStatReq>().user_id_list_size(),
+      2);
+  IM::Buddy::IMUsersStatRsp statuses;
+  statuses.set_user_id(raw(kAlice));
+  auto& entry = *statuses.add_user_stat_list();
+  entry.set_user_id(raw(kBob));
+  entry.set_status(IM::BaseDefine::USER_STATUS_ONLINE);
+  hear(frame(CommandId::users_stat_response, 0, statuses));
+  EXPECT_TRUE(only_event<Statuses>().users.at(0).online);
+
+  session.request_users();
+  EXPECT_EQ(
+      only_sent(CommandId::all_user_request).as<IM::Buddy::IMAllUserReq>().latest_update_time(),
+      0U);
+  IM::Buddy::IMAllUserRsp users;
+  users.set_user_id(raw(kAlice));
+  users.set_latest_update_time(77);
+  hear(frame(CommandId::all_user_response, 0, users));
+  expect_no_event();  // none new
+  session.request_users();
+  EXPECT_EQ(
+      only_sent(CommandId::all_user_request).as<IM::Buddy::IMAllUserReq>().latest_update_time(),
+      77U);
+}
+
 // ---- hostile servers ----
 
 std::string header(uint32_t length, uint16_t command) {
@@ -590,8 +758,8 @@ TEST_F(ChatSessionTest, LengthsThatAreNoneBreakTheConnection) {
 
 TEST_F(ChatSessionTest, UnreadableBodiesAreIgnored) {
   log_in_quietly();
-  for (const uint16_t command :
-       {0x0104, 0x0106, 0x0107, 0x0301, 0x0302, 0x030a, 0x0999, 0x0701, 0xffff}) {
+  for (const uint16_t command : {0x0104, 0x0106, 0x0107, 0x0203, 0x0209, 0x020b, 0x020e, 0x0301,
+                                 0x0302, 0x0304, 0x0308, 0x030a, 0x0999, 0x0701, 0xffff}) {
     hear(header(20, command) + "\xff\xff\xff\xff");
   }
   expect_no_event();
@@ -619,7 +787,8 @@ TEST_F(ChatSessionTest, BentStreamsNeverCrash) {
   std::mt19937 random(23);
   const std::string stream = push(kBob, kAlice, 1, TextCodec().encrypt("a")) + ack(501, kBob, 2) +
                              history_answer(502, kBob, {{2, kBob, "two"}, {1, kAlice, "one"}}) +
-                             push(kBob, kAlice, 3, "abcd", 2);
+                             push(kBob, kAlice, 3, "abcd", 2) + read_notify(kBob, 2) +
+                             stat_notify(kBob, true);
   for (int round = 0; round < 5000; ++round) {
     ChatSession fresh({.name = "alice", .password_md5 = "x", .first_sequence = 500});
     fresh.on_connected(now);

@@ -22,6 +22,8 @@ from terminal import TIMEOUT_S, Terminal  # noqa: E402
 ALICE, BOB = 1, 2
 HELLO = b"nnZSBwfPCz60q69ddmfIJA=="  # "hello", sealed
 CASES = []
+ALL_USERS_REQ, ALL_USERS_RES, STATUSES_REQ = 0x0208, 0x0209, 0x020A
+QUIET = {wire.HEARTBEAT, wire.MSG_ACK, wire.READ_ACK, wire.UNREAD_REQ, ALL_USERS_REQ, STATUSES_REQ}
 
 
 def case(function):
@@ -41,7 +43,7 @@ class Peer:
         sock.settimeout(TIMEOUT_S)
 
     def next(self, command):
-        """The next frame, heartbeats and receivers' acknowledgements apart, which must be that command."""
+        """The next frame, which must be that command; QUIET ones are passed over unless they are it."""
         while True:
             while not self.frames:
                 data = self.sock.recv(65536)
@@ -49,7 +51,7 @@ class Peer:
                 self.buffer += data
                 self.frames = wire.split(self.buffer)
             got = self.frames.pop(0)
-            if got.command == wire.HEARTBEAT or (got.command == wire.MSG_ACK != command):
+            if got.command in QUIET and got.command != command:
                 continue
             got.fields = wire.decode(got.command, got.body, from_client=True)
             assert got.command == command, f"{got!r} instead of 0x{command:04x}"
@@ -359,6 +361,50 @@ def history_and_the_other_commands():
         alice.enter("//to is a word")
         peer.acknowledge(peer.next(wire.MSG_DATA), 3)
         alice.expect("✓ 3")
+
+
+@case
+def entering_marks_as_read_and_names_come_from_the_user_list():
+    with Server() as server, server.terminal("--to", "bob") as alice:
+        peer = server.accept()
+        peer.accept_login()
+        got = peer.next(ALL_USERS_REQ)
+        peer.send(ALL_USERS_RES, got.seq, user_id=ALICE, latest_update_time=5, user_list=[dict(
+            user_id=BOB, user_gender=0, user_nick_name="Bob", avatar_url="", department_id=0, email="",
+            user_real_name="bob", user_tel="", user_domain="", status=0)])
+        equal(peer.list((8, BOB, HELLO), (7, BOB, HELLO))["msg_cnt"], 10)
+        alice.expect("talking to bob")
+        got = peer.next(wire.READ_ACK)
+        equal((got["session_id"], got["msg_id"], got["session_type"]), (BOB, 8, wire.SINGLE))
+        peer.push(9, HELLO)
+        equal(peer.next(wire.READ_ACK)["msg_id"], 9)
+        peer.push(1, HELLO, author=3)  # somebody else's conversation stays unread
+        peer.push(10, HELLO)
+        equal(peer.next(wire.READ_ACK)["msg_id"], 10)
+        alice.enter("/more 5")
+        equal(peer.list((6, BOB, HELLO))["msg_id_begin"], 6)
+        peer.send(wire.READ_NOTIFY, 0, user_id=ALICE, session_id=BOB, msg_id=12, session_type=wire.SINGLE)
+        alice.expect("bob read up to 12 on another device")
+        alice.type("\x03")
+        peer.logout()
+        equal(alice.exit_code(), 0)
+        assert alice.settings_restored()
+
+
+@case
+def a_dumb_terminal_gets_plain_lines():
+    with Server() as server, server.terminal("--to", "#2", term="dumb") as alice:
+        peer = server.accept()
+        peer.accept_login()
+        peer.list((1, BOB, HELLO))
+        alice.expect("#2: hello")
+        alice.type("hello\n")
+        equal(peer.next(wire.MSG_DATA)["msg_data"], HELLO)
+        alice.type("/quit\n")
+        alice.expect("not delivered", 10)
+        peer.logout()
+        equal(alice.exit_code(), 0)
+        assert b"\x1b" not in alice.raw
 
 
 @case

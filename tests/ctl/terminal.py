@@ -19,10 +19,11 @@ ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([@-~])")
 
 
 class Screen:
-    """Lines of characters and a cursor: carriage return, new line, erase to the end, cursor left."""
+    """Lines of characters and a cursor: carriage return, new line, erase to the end, cursor left.
+    full: also what a program does that takes the whole screen."""
 
-    def __init__(self):
-        self.lines, self.column, self.rest, self.bells = [""], 0, "", 0
+    def __init__(self, full=False):
+        self.lines, self.column, self.rest, self.bells, self.full = [""], 0, "", 0, full
 
     def feed(self, text):
         text = self.rest + text
@@ -59,17 +60,24 @@ class Screen:
             self.lines[-1] = self.lines[-1][:self.column]
         elif final == "D":
             self.column -= int(argument or 1)
+        elif self.full and final in "hl" and argument in ("?1049", "?25"):
+            pass
+        elif self.full and final == "H" and argument == "":
+            self.column = 0
+        elif self.full and final == "J" and argument == "":  # home and erase come together
+            self.lines = [""]
         else:
             raise AssertionError(f"an escape sequence nobody expects: {argument}{final}")
 
 
 class Terminal:
-    def __init__(self, command, columns=100, env=None):
+    def __init__(self, command, columns=100, env=None, full_screen=False, term="xterm"):
+        env = dict(os.environ if env is None else env) | {"TERM": term}
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
         self.slave = slave  # kept open: its settings are looked at after the program has ended
-        self.screen = Screen()
+        self.screen = Screen(full_screen)
         self.raw = b""
         self.pending = b""  # the start of a character
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env,
@@ -80,6 +88,10 @@ class Terminal:
 
     def enter(self, text):
         self.type(text + "\r")
+
+    def resize(self, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)  # it has no controlling terminal that would
 
     def pump(self, seconds):
         """Reads what comes within that time."""

@@ -1,4 +1,4 @@
-"""`ringtalkctl user` and the names in a chat, against a scripted HTTP server.
+"""`ringtalkctl user add` and `list`: foreign and broken answers, against a scripted HTTP server.
 
 Usage: user_command_test.py --ringtalkctl PATH
 """
@@ -108,7 +108,7 @@ def main():
                      {"users": [], "next": 1 << 40}, {"users": [{"id": -1, "name": "x"}], "next": 0}):
             Handler.answers.append((200, body))
             run("user", "list", code=1)
-        Handler.answers += [(200, {"users": [], "next": 5}), (200, {"users": [], "next": 5})]
+        Handler.answers += [(200, {"users": USERS[:1], "next": 5}), (200, {"users": USERS[1:2], "next": 5})]
         assert "does not answer like" in run("user", "list", code=1)  # pages that lead nowhere
 
         with open(os.path.join(folder, "admin.token"), "w", encoding="ascii") as token:

@@ -135,6 +135,25 @@ TEST(Config, SyntaxErrorsNameTheLine) {
   EXPECT_TRUE(Loaded("name = \"\xff\"\n").has_error("test.toml:1"));
 }
 
+TEST(Config, ReloadableKeysAreMarkedInTheManual) {
+  uint32_t count = 1, other = 2;
+  ConfigSchema schema;
+  schema.section("limits", "Limits.");
+  schema.number("count", count, {0, 9}, "A count.");
+  schema.number("other", other, {0, 9}, "Another.");
+  schema.reloadable({"limits.count"});
+  EXPECT_TRUE(schema.settings()[0].reloads);
+  EXPECT_FALSE(schema.settings()[1].reloads);
+  EXPECT_EQ(schema.settings()[0].range_text(), "0…9");
+  EXPECT_EQ(schema.settings()[0].default_text(), "1");
+  const std::string text = schema.to_toml();
+  EXPECT_NE(text.find("# Range 0…9, default 1. RINGTALK_LIMITS_COUNT. Reloadable.\ncount = 1\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("# Range 0…9, default 2. RINGTALK_LIMITS_OTHER\nother = 2\n"),
+            std::string::npos);
+  EXPECT_DEATH(schema.reloadable({"limits.counts"}), "");
+}
+
 TEST(Config, UnknownVariablesAreWarned) {
   const Loaded config("",
                       {.environment = {{"RINGTALK_LIMIT_COUNT", "1"}, {"RINGTALK_CONFIG", "x"}}});

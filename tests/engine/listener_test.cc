@@ -1,5 +1,6 @@
 #include "engine/listener.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/fake_ring.h"
+#include "engine/uring.h"
 
 namespace ringtalk::engine {
 namespace {
@@ -151,6 +153,83 @@ TEST_F(ListenerTest, SurvivesEveryEnding) {
   for (int i = 0; i < 20; ++i) turns();
   EXPECT_TRUE(listener.closed());
 }
+
+// A door that pauses as soon as the table is full, on the kernel's own ring.
+class TinyTable : public testing::TestWithParam<uint32_t>, public Listener::Owner {
+ protected:
+  void on_connection(Listener& door, Slot slot, uint32_t) override {
+    slots_.push_back(slot);
+    if (slots_.size() == GetParam()) door.pause();
+  }
+  void on_accept_failed(int error) override { failures_.push_back(error); }
+  static int connect_to(uint16_t port) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_in to{};
+    to.sin_family      = AF_INET;
+    to.sin_port        = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int rc       = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
+    EXPECT_TRUE(rc == 0 || errno == EINPROGRESS);
+    return fd;
+  }
+  static void ignore(Completion&, int32_t, uint32_t) noexcept {}
+
+  std::vector<Slot> slots_;
+  std::vector<int> failures_;
+};
+
+TEST_P(TinyTable, ServesACrowdOneAfterTheOtherAndClosesNobody) {
+  constexpr size_t kCrowd = 40;
+  auto ring =
+      UringRing::make({.sq_entries = 64, .cq_entries = 256, .slots = GetParam(), .buffers = 8});
+  if (!ring) GTEST_SKIP() << "this kernel forbids io_uring";
+  RealClock clock;
+  UringBell bell;
+  bell.attach(**ring);
+  Metrics metrics;
+  Loop loop(**ring, clock, bell, metrics);
+  Quiet quiet;
+  loop.set_client(quiet);
+  const auto door = open_listener({"127.0.0.1", 0}, 0, 0, false);
+  ASSERT_TRUE(door);
+  Listener listener(loop, *this, door->fd);
+  Completion ignored{ignore};
+  const std::byte hello{'!'};
+
+  std::vector<int> crowd;
+  for (size_t i = 0; i < kCrowd; ++i) crowd.push_back(connect_to(door->port));
+  listener.resume();
+  size_t served = 0;
+  for (int turn = 0; turn < 10'000 && served < kCrowd; ++turn) {
+    loop.turn(false);
+    if (slots_.size() < GetParam() && served + slots_.size() < kCrowd) continue;
+    for (int i = 0; i < 5; ++i)
+      loop.turn(false);  // what is armed in spite of the pause would take one now
+    for (const Slot slot : slots_) {
+      (*ring)->send(slot, {&hello, 1}, ignored);
+      loop.turn(false);
+      (*ring)->close(slot, ignored);
+      ++served;
+    }
+    slots_.clear();
+    loop.turn(false);
+    listener.resume();
+  }
+  EXPECT_EQ(served, kCrowd);
+  EXPECT_TRUE(failures_.empty()) << "errno " << failures_.front();
+  size_t greeted = 0;
+  for (const int fd : crowd) {
+    char byte = 0;
+    greeted += ::recv(fd, &byte, 1, 0) == 1;
+    ::close(fd);
+  }
+  EXPECT_EQ(greeted, kCrowd) << "the others were closed unserved";
+  listener.close();
+  for (int turn = 0; turn < 100 && !listener.closed(); ++turn) loop.turn(false);
+  EXPECT_TRUE(listener.closed());
+}
+
+INSTANTIATE_TEST_SUITE_P(Slots, TinyTable, testing::Values(1u, 2u, 3u));
 
 TEST(OpenListener, PortsSharingAndErrors) {
   const auto one = open_listener({"127.0.0.1", 0}, 65536, 65536, true);

@@ -204,6 +204,70 @@ TEST(Log, AFullPipeNeverStallsCallersAndLossIsCounted) {
   std::this_thread::sleep_for(std::chrono::milliseconds(250));  // the abandoned writer lets go
 }
 
+TEST(Log, WhatTheOperatorAskedForIsNotLimitedPerCauseNorByLevel) {
+  Pipe pipe;
+  ManualClock clock;
+  start({.fd = pipe.fd[1], .level = Level::error, .format = Format::text, .clock = &clock});
+  const Totals before = totals();
+  for (int i = 0; i < 100; ++i) write_each("message", {{"i", i}});
+  info("hidden");
+  stop();
+  close(pipe.fd[1]);
+  pipe.fd[1] = -1;
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; (n = read(pipe.fd[0], buffer, sizeof buffer)) > 0;) text.append(buffer, n);
+  EXPECT_EQ(count_of(text, " message i="), 100u);
+  EXPECT_EQ(count_of(text, "hidden"), 0u);
+  EXPECT_EQ(totals().suppressed, before.suppressed);
+  set_level(Level::info);
+}
+
+// A flood of them over a pipe that nobody reads must not push out a line that matters.
+TEST(Log, WhatTheOperatorAskedForLeavesRoomForTheRest) {
+  Pipe pipe;
+  static ManualClock clock;
+  start({.fd = pipe.fd[1], .format = Format::json, .clock = &clock});
+  const std::string big(300, 'x');
+  for (int i = 0; i < 5'000; ++i) write_each("message", {{"big", big}});
+  const Totals flooded = totals();
+  for (int i = 0; i < 10; ++i) error("disk_failed", {{"i", i}});
+  EXPECT_EQ(totals().dropped, flooded.dropped) << "there was room";
+  std::string text;
+  std::thread reader([&] {
+    char buffer[4096];
+    for (ssize_t n; (n = read(pipe.fd[0], buffer, sizeof buffer)) > 0;) text.append(buffer, n);
+  });
+  stop(5000);
+  close(pipe.fd[1]);
+  pipe.fd[1] = -1;
+  reader.join();
+  EXPECT_EQ(count_of(text, "disk_failed"), 10u);
+}
+
+TEST(Log, LinesOfAShardsThreadSayWhichShard) {
+  Pipe pipe;
+  ManualClock clock;
+  start({.fd = pipe.fd[1], .format = Format::json, .clock = &clock});
+  info("main_thread");
+  std::thread([] {
+    set_shard(7);
+    info("shard_thread", {{"a", 1}});
+  }).join();
+  stop();
+  close(pipe.fd[1]);
+  pipe.fd[1] = -1;
+  char buffer[4096];
+  const ssize_t bytes = read(pipe.fd[0], buffer, sizeof buffer);
+  ASSERT_GT(bytes, 0);
+  const std::string text(buffer, static_cast<size_t>(bytes));
+  const auto first  = nlohmann::json::parse(text.substr(0, text.find('\n')));
+  const auto second = nlohmann::json::parse(text.substr(text.find('\n')));
+  EXPECT_FALSE(first.contains("shard"));
+  EXPECT_EQ(second["shard"], 7);
+  EXPECT_EQ(second["a"], 1);
+}
+
 TEST(Log, AClosedReaderIsALossNotASignal) {
   Pipe pipe;
   close(pipe.fd[0]);

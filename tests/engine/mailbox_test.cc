@@ -177,6 +177,35 @@ TEST(Mailbox, OnlyASleeperIsRungAndOnlyOnce) {
   EXPECT_FALSE(lanes.boxes[1]->inbound_waits());
 }
 
+TEST(Mailbox, WhoWasRefusedRoomIsWokenWhenThereIsSome) {
+  Lanes lanes(2);
+  Mailbox<Event>&writer = *lanes.boxes[0], &reader = *lanes.boxes[1];
+  const auto take = [&] {
+    const uint32_t taken = reader.drain([](uint32_t, const Event&) {});
+    reader.flush(*lanes.rings[1]);
+    return taken;
+  };
+  for (int round = 0; round < 3; ++round) {
+    while (writer.reserve(1)) writer.push(1, {0, 0, 0});
+    writer.flush(*lanes.rings[0]);
+    lanes.rings[0]->bell().fall_asleep();
+    const uint64_t before = lanes.rings[0]->bells();
+    EXPECT_FALSE(writer.inbound_waits());
+    EXPECT_GT(take(), 0u);
+    EXPECT_EQ(lanes.rings[0]->bells(), before + 1);
+    EXPECT_TRUE(writer.inbound_waits()) << "who is about to sleep looks here";
+    EXPECT_EQ(writer.drain([](uint32_t, const Event&) {}), 0u) << "a ring, and nothing in the lane";
+    EXPECT_FALSE(writer.inbound_waits());
+    // Nobody waits any more: nobody is rung.
+    lanes.rings[0]->bell().fall_asleep();
+    ASSERT_TRUE(writer.reserve(1));
+    writer.push(1, {0, 0, 0});
+    writer.flush(*lanes.rings[0]);
+    EXPECT_EQ(take(), 1u);
+    EXPECT_EQ(lanes.rings[0]->bells(), before + 1);
+  }
+}
+
 TEST(Mailbox, ADrainIsBoundedAndRemembersTheRest) {
   Lanes lanes(3);
   const uint32_t slots = lane_slots(3);

@@ -121,6 +121,76 @@ TEST(Runtime, AllShardsRingEachOther) {
   EXPECT_LT(sleeps, uint64_t{kHops} * kTokens * 3);
 }
 
+// A writer fills its lane, is refused room, and sleeps; nothing comes back to it but the room.
+TEST(Runtime, RoomInALaneWakesTheWriter) {
+  SKIP_WITHOUT_URING();
+  constexpr uint64_t kEvents = 60ull * lane_slots(2);
+  LaneMatrix<Event> lanes(2);
+  Runtime runtime;
+  std::atomic<bool> done{false};
+
+  struct Writer final : LoopClient {
+    Writer(Mailbox<Event>& b, Ring& r) : box(b), ring(r) {}
+    void on_turn() override {
+      box.drain([](uint32_t, const Event&) {});
+      while (sent < kEvents && box.reserve(1)) box.push(1, {0, static_cast<uint32_t>(++sent)});
+      refused += sent < kEvents;
+    }
+    void on_turn_end() override { box.flush(ring); }
+    bool work_waits() override { return box.inbound_waits(); }
+    Mailbox<Event>& box;
+    Ring& ring;
+    uint64_t sent    = 0;
+    uint64_t refused = 0;
+  };
+  struct Reader final : LoopClient {
+    Reader(Mailbox<Event>& b, Ring& r, std::atomic<bool>& d) : box(b), ring(r), done(d) {}
+    void on_turn() override {
+      box.drain([&](uint32_t, const Event& event) { EXPECT_EQ(event.hop, ++seen); });
+      if (seen == kEvents) done = true;
+    }
+    void on_turn_end() override { box.flush(ring); }
+    bool work_waits() override { return box.inbound_waits(); }
+    Mailbox<Event>& box;
+    Ring& ring;
+    std::atomic<bool>& done;
+    uint32_t seen = 0;
+  };
+
+  uint64_t refused = 0;
+  const auto live  = [&](Runtime::Seat& seat, LoopClient& client) {
+    seat.loop.set_client(client);
+    while (!done) seat.loop.turn();
+    for (uint32_t i = 0; i < 2; ++i) runtime.bell(i).ring();
+  };
+  RealClock clock;
+  const uint64_t began = clock.now_ns();
+  const auto started   = runtime.start(
+      2, small(),
+      [&](Runtime::Seat& seat) {
+        Mailbox<Event> box(lanes, seat.shard);
+        if (seat.shard == 0) {
+          Writer writer(box, seat.ring);
+          live(seat, writer);
+          refused = writer.refused;
+        } else {
+          Reader reader(box, seat.ring, done);
+          live(seat, reader);
+        }
+      },
+      [&] {
+        for (uint32_t i = 0; i < 2; ++i) {
+          lanes.reader(i).bell    = &runtime.bell(i);
+          lanes.reader(i).bell_fd = runtime.bell_fd(i);
+        }
+      });
+  ASSERT_TRUE(started);
+  runtime.join();
+  EXPECT_GE(refused, 60u);
+  // A sleep ends by itself after a second: sixty of them, if nobody rang.
+  EXPECT_LT(clock.now_ns() - began, 30 * kNsPerS);
+}
+
 // A foreign thread wakes sleeping shards; each wake-up is one turn, not a second of waiting.
 TEST(Runtime, AForeignThreadWakesEveryShard) {
   SKIP_WITHOUT_URING();

@@ -15,8 +15,12 @@ namespace {
 class Quiet final : public LoopClient {
  public:
   void on_turn() override {}
-  void on_turn_end() override {}
+  void on_turn_end() override {
+    if (at_end) std::exchange(at_end, nullptr)();
+  }
   bool work_waits() override { return false; }
+
+  std::function<void()> at_end;  // once
 };
 
 struct Accepted : Completion {
@@ -127,6 +131,20 @@ TEST_F(StreamTest, FinishFlushesThenHalfClosesAndLingers) {
   EXPECT_EQ(stream->got, "") << "a finishing stream hears nothing";
   EXPECT_FALSE(stream->closed) << "it waits for the peer";
   client.finish();
+  turns();
+  expect_clean(*stream);
+}
+
+// Store results come there, and nothing else may wake the loop for a tenth of a second.
+TEST_F(StreamTest, WhatTheEndOfATurnAnswersIsSubmittedBeforeTheSleep) {
+  auto [client, stream] = connect();
+  side_.client.at_end   = [&] { stream->push(as_bytes(std::string("late answer"))); };
+  side_.loop.turn(false);
+  EXPECT_EQ(client.read(), "");
+  side_.ring.turn(0);  // all that a sleep does: submit and wait
+  EXPECT_EQ(client.read(), "late answer");
+  stream->finish();
+  client.close();
   turns();
   expect_clean(*stream);
 }

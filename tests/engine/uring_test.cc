@@ -304,7 +304,6 @@ TEST_F(UringTest, PassBetweenThreadsKeepsEveryByte) {
     std::atomic<int> slot_there{-2};
     std::string got_here, got_there;
     const std::string text = pattern(400'000, static_cast<uint64_t>(round));
-    std::atomic<size_t> there{0};
     std::thread second([&] {
       auto ring = make();
       target_fd = ring->bell_fd();

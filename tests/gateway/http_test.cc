@@ -1,82 +1,12 @@
 // The HTTP door on a fake ring: requests in every shape and split, floods, bombs and slow clients.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
-#include "tests/shard/harness.h"
+#include "tests/gateway/http_world.h"
 
 namespace ringtalk::sim {
 namespace {
 
-using End = engine::FakeClient::End;
-using nlohmann::json;
-
-struct Answer {
-  int status = 0;
-  std::map<std::string, std::string> fields;
-  std::string body;
-};
-
-// Takes whole answers off the front of `text`. head: answers carry no body.
-std::vector<Answer> take_answers(std::string& text, bool head = false) {
-  std::vector<Answer> found;
-  for (;;) {
-    const size_t end = text.find("\r\n\r\n");
-    if (end == text.npos) return found;
-    Answer answer;
-    EXPECT_TRUE(text.starts_with("HTTP/1.1 ")) << text.substr(0, 80);
-    answer.status = std::stoi(text.substr(9, 3));
-    size_t at     = text.find("\r\n") + 2;
-    while (at < end) {
-      const size_t eol                           = text.find("\r\n", at);
-      const size_t colon                         = text.find(": ", at);
-      answer.fields[text.substr(at, colon - at)] = text.substr(colon + 2, eol - colon - 2);
-      at                                         = eol + 2;
-    }
-    const size_t length = head ? 0 : std::stoul(answer.fields.at("Content-Length"));
-    if (text.size() < end + 4 + length) return found;
-    answer.body = text.substr(end + 4, length);
-    text.erase(0, end + 4 + length);
-    found.push_back(std::move(answer));
-  }
-}
-
-class Http : public testing::Test {
- protected:
-  Http() : world_({.shards = 2, .users = 4, .http = true}) {}
-
-  std::vector<Answer> exchange(std::string_view bytes) {
-    auto client = world_.connect_http();
-    client.write(bytes);
-    world_.settle();
-    std::string text;
-    for (std::string some = client.read(); !some.empty(); some = client.read()) {
-      text += some;
-      world_.settle();
-    }
-    end_         = client.end();
-    auto answers = take_answers(text);
-    EXPECT_TRUE(text.empty()) << text.substr(0, 200);
-    if (end_ == End::open) client.close();
-    world_.settle();
-    return answers;
-  }
-  int status_of(std::string_view bytes) {
-    const auto answers = exchange(bytes);
-    return answers.size() == 1 ? answers[0].status : -static_cast<int>(answers.size());
-  }
-  static std::string get(std::string_view path, std::string_view more = "") {
-    return "GET " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n" + std::string(more) + "\r\n";
-  }
-  static std::string post(std::string_view path, std::string_view body, bool token = true) {
-    return "POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n" +
-           (token ? "Authorization: Bearer " + std::string(kAdminToken) + "\r\n" : "") +
-           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
-  }
-
-  World world_;
-  End end_ = End::open;
-};
+class Http : public HttpTest {};
 
 TEST_F(Http, Routes) {
   EXPECT_EQ(status_of(get("/healthz")), 200);
@@ -235,6 +165,72 @@ TEST_F(Http, WhatIsAmbiguousOrOldIsRefused) {
   EXPECT_EQ(end_, End::finished);
 }
 
+TEST_F(Http, WhatAnotherReaderMightTakeOtherwise) {
+  EXPECT_EQ(status_of("GET /healthz HTTP/1.1\r\n\r\n"), 400) << "no Host";
+  EXPECT_EQ(status_of(get("/healthz", "Host: y\r\n")), 400) << "two";
+  EXPECT_EQ(status_of("GET /healthz HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n"), 400);
+  for (const char* coding :
+       {"gzip", "identity", "gzip, chunked", "chunked, gzip", "chunked, chunked", "xchunked", ""})
+    EXPECT_EQ(status_of(get("/healthz", "Transfer-Encoding: " + std::string(coding) + "\r\n")), 400)
+        << coding;
+  EXPECT_EQ(
+      status_of(get("/healthz", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n")),
+      400);
+  EXPECT_EQ(status_of("POST /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400);
+  EXPECT_EQ(status_of(get("/healthz", "Transfer-Encoding: CHUNKED\r\n") + "0\r\n\r\n"), 200);
+  EXPECT_EQ(status_of(get("/healthz", "X: a\rb\r\n")), 400);
+  EXPECT_EQ(status_of(get("/healthz", std::string("X: a\0b\r\n", 8))), 400);
+  EXPECT_EQ(status_of(get(std::string_view("/a\0b", 4))), 400);
+  EXPECT_EQ(status_of("GET /healthz\nHost: x\n\n"), 400);
+  for (const char* path : {"//healthz", "/%68ealthz", "/healthz/", "/./healthz", "http://x/healthz",
+                           "/healthz%00", "/HEALTHZ"})
+    EXPECT_EQ(status_of(get(path)), 404) << path;
+  // A token twice is nobody's: which of them counts?
+  const std::string token = "Authorization: Bearer " + std::string(kAdminToken) + "\r\n";
+  EXPECT_EQ(status_of(get("/api/v1/users", token + token)), 401);
+}
+
+TEST_F(Http, ContinueIsSaidBeforeABodyIsTaken) {
+  const auto ask = [&](std::string_view path, const std::string& fields, std::string_view version) {
+    return "POST " + std::string(path) + " HTTP/" + std::string(version) + "\r\nHost: x\r\n" +
+           fields + "Content-Length: 16\r\n\r\n";
+  };
+  const std::string token  = "Authorization: Bearer " + std::string(kAdminToken) + "\r\n";
+  const std::string expect = "Expect: 100-Continue\r\n";
+  const std::string body   = R"({"name":"later"})";
+  ASSERT_EQ(body.size(), 16u);
+  auto client = world_.connect_http();
+  client.write(ask("/api/v1/users", token + expect, "1.1"));
+  world_.settle();
+  EXPECT_EQ(client.read(), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.write(body);
+  world_.settle();
+  EXPECT_TRUE(client.read().starts_with("HTTP/1.1 201"));
+  client.close();
+  // Not when it is there already, not to old clients, not when it would be in vain.
+  EXPECT_EQ(status_of(ask("/api/v1/users", token + expect, "1.1") + body), 409);
+  auto old = world_.connect_http();
+  old.write(ask("/api/v1/users", token + expect, "1.0"));
+  world_.settle();
+  EXPECT_EQ(old.read(), "");
+  old.close();
+  EXPECT_EQ(status_of(ask("/api/v1/users", expect, "1.1")), 401);
+  EXPECT_EQ(status_of(ask("/api/v1/users", token + "Expect: more\r\n", "1.1")), 417);
+  EXPECT_EQ(end_, End::finished);
+}
+
+// Else everybody who can connect could make us keep 4 MiB.
+TEST_F(Http, AStrangersBodyIsNotWaitedFor) {
+  EXPECT_EQ(
+      status_of("POST /api/v1/users:bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"),
+      401);
+  EXPECT_EQ(end_, End::finished);
+  EXPECT_EQ(
+      status_of("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"),
+      401);
+}
+
 TEST_F(Http, ChunkedBodies) {
   const std::string head = "POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " +
                            std::string(kAdminToken) + "\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -242,6 +238,7 @@ TEST_F(Http, ChunkedBodies) {
   EXPECT_EQ(status_of(head + "zz\r\n{}\r\n0\r\n\r\n"), 400);
   EXPECT_EQ(status_of(head + "ffffffffffffffffff\r\n{}"), 400);
   EXPECT_EQ(status_of(head + "20000\r\n" + std::string(0x20000, 'x') + "\r\n0\r\n\r\n"), 413);
+  EXPECT_EQ(status_of(head + "1;" + std::string(10'000, 'e')), 400) << "a chunk's head without end";
   // Many small chunks: the sum counts.
   std::string flood = head;
   for (int i = 0; i < 3000; ++i) flood += "20\r\n" + std::string(32, 'y') + "\r\n";
@@ -266,7 +263,9 @@ TEST_F(Http, BodiesByTheirDeclaredLength) {
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].status, 201);
   EXPECT_EQ(json::parse(answers[0].body)["users"].size(), 3000u);
-  EXPECT_EQ(status_of("POST /api/v1/users:bulk HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n"), 413);
+  EXPECT_EQ(
+      status_of("POST /api/v1/users:bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 4194305\r\n\r\n"),
+      413);
 }
 
 TEST_F(Http, UsersAreAddedAndReachableAtOnce) {
@@ -413,6 +412,40 @@ TEST_F(Http, TooManyConnectionsAreClosedAtOnce) {
   for (auto& client : clients) client.close();
   world_.settle();
   EXPECT_EQ(status_of(get("/healthz")), 200);
+}
+
+TEST_F(Http, TheQuietestMakesRoomAndWhoWaitsForAnAnswerStays) {
+  world_.run_store_workers = false;
+  auto waits               = world_.connect_http();
+  waits.write(ask("/api/v1/users/1"));
+  world_.settle();
+  world_.advance(kNsPerMs);
+  auto quiet = world_.connect_http();
+  world_.settle();
+  std::vector<engine::FakeClient> clients;
+  for (size_t i = 2; i < gateway::HttpGateway::kConnectionsMax; ++i) {
+    world_.clock.advance(kNsPerMs);
+    clients.push_back(world_.connect_http());
+    world_.settle();
+  }
+  EXPECT_EQ(quiet.end(), End::open);
+  EXPECT_EQ(world_.seat(0).metrics.value(engine::Gauge::http_connections),
+            static_cast<int64_t>(gateway::HttpGateway::kConnectionsMax));
+  auto late = world_.connect_http();
+  world_.settle();
+  EXPECT_NE(quiet.end(), End::open);
+  EXPECT_EQ(waits.end(), End::open);
+  late.write(get("/healthz"));
+  world_.settle();
+  EXPECT_TRUE(late.read().starts_with("HTTP/1.1 200"));
+  world_.run_store_workers = true;
+  world_.settle();
+  EXPECT_TRUE(waits.read().starts_with("HTTP/1.1 200"));
+  for (auto& client : clients) client.close();
+  late.close();
+  waits.close();
+  world_.settle();
+  EXPECT_EQ(world_.seat(0).metrics.value(engine::Gauge::http_connections), 0);
 }
 
 TEST_F(Http, AClientThatLeavesDuringItsAnswer) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <set>
@@ -65,6 +66,36 @@ TEST(Conf, NamesAndExplainsEveryKeyExactlyOnce) {
     EXPECT_GE(setting.doc.size(), 10u) << setting.path();
   }
   EXPECT_EQ(seen, wanted);
+}
+
+// A row of the table in docs/CONFIGURE.md.
+std::string table_row(const engine::Setting& setting) {
+  std::string doc;
+  for (const char c : setting.doc) {
+    if (c == '<')
+      doc += "&lt;";
+    else if (c == '|')
+      doc += "\\|";
+    else
+      doc += c == '\n' ? ' ' : c;
+  }
+  return "| `" + setting.path() + "` | `" + setting.default_text() + "` | " + setting.range_text() +
+         " | " + (setting.reloads ? "reload" : "restart") + " | " + doc + " |";
+}
+
+TEST(Configure, ThePageHasEveryKeyAsItIsAndNoOther) {
+  Settings settings;
+  const engine::ConfigSchema schema = settings_schema(settings);
+  std::vector<std::string> wanted, found;
+  for (const engine::Setting& setting : schema.settings()) wanted.push_back(table_row(setting));
+  std::istringstream page(read_all(RT_SOURCE_ROOT "/docs/CONFIGURE.md"));
+  for (std::string line; std::getline(page, line);)
+    if (line.starts_with("| `")) found.push_back(line);
+  for (const std::string& row : wanted)
+    EXPECT_NE(std::ranges::find(found, row), found.end()) << "missing: " << row;
+  for (const std::string& row : found)
+    EXPECT_NE(std::ranges::find(wanted, row), wanted.end()) << "stale: " << row;
+  EXPECT_EQ(found.size(), wanted.size());
 }
 
 TEST(Settings, DefaultsAreThoseOfTheSpecification) {

@@ -297,18 +297,18 @@ class World {
       s.shard->connect(*s.store, *s.gateway);
       for (const auto& user : *users) s.shard->context().directory.set(user.id, user.status);
       s.shard->messages().recover(p.stores->take_repeats(i));
-      s.gateway->open({.loop          = *s.loop,
-                       .shard         = *s.shard,
-                       .limits        = options.limits,
-                       .slots         = options.slots,
-                       .anonymous_max = 256,
-                       .connects_max  = 200,
-                       .bell_fds      = bell_fds},
+      s.gateway->open({.loop     = *s.loop,
+                       .shard    = *s.shard,
+                       .limits   = options.limits,
+                       .slots    = options.slots,
+                       .bell_fds = bell_fds},
                       s.listener);
       if (i == 0 && options.http) {
         s.http = world.listen();
-        gateway::HttpGateway::Setup http{.loop = *s.loop, .admin_token = kAdminToken};
-        http.metrics.push_back({"0", &s.metrics});
+        gateway::HttpGateway::Setup http{
+            .loop = *s.loop, .admin_token = kAdminToken, .drain = &p.drain};
+        for (uint32_t n = 0; n < options.shards; ++n)
+          http.metrics.push_back({std::to_string(n), &p.seats[n]->metrics});
         s.gateway->open_http(std::move(http), s.http, *s.shard, *p.passwords, signer_,
                              options.limits);
       }

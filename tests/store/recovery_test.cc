@@ -289,7 +289,7 @@ TEST(Recovery, AMillionConversations) {
   auto store = (*stores)->make(0, ring, *metrics, sink);
   EXPECT_EQ(store->head(pair(500, 501)).newest, 500u);
   std::printf("1,000,000 conversations: start %.0f ms, memory %.1f bytes each (tails included)\n",
-              ms, static_cast<double>(store->memory_bytes()) / kConversations);
+              ms, static_cast<double>(store->figures().memory_bytes) / kConversations);
 }
 
 }  // namespace

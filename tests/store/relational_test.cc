@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -74,6 +76,51 @@ class RelationalTest : public testing::Test {
     return *result;
   }
 
+  // Any other call: what it answers.
+  template <class T, class Ask>
+  Result<T> ask(Ask&& make) {
+    std::optional<Result<T>> result;
+    EXPECT_TRUE(make(into(result)));
+    settle();
+    return std::move(*result);
+  }
+  Result<User> patch(uint32_t id, UserPatch wanted) {
+    return ask<User>([&](auto done) {
+      return relational_->update_user(0, UserId(id), std::move(wanted), std::move(done));
+    });
+  }
+  Result<User> named(std::string_view name) {
+    return ask<User>(
+        [&](auto done) { return relational_->find_user_by_name(0, name, std::move(done)); });
+  }
+  UserPage since(uint64_t stamp, uint32_t limit) {
+    return *ask<UserPage>(
+        [&](auto done) { return relational_->list_users_since(0, stamp, limit, std::move(done)); });
+  }
+  Result<Department> add_department(std::string name, uint32_t parent = 0) {
+    return ask<Department>([&](auto done) {
+      return relational_->add_department(0, {std::move(name), parent, 7}, std::move(done));
+    });
+  }
+  Result<Department> patch_department(uint32_t id, DepartmentPatch wanted) {
+    return ask<Department>([&](auto done) {
+      return relational_->update_department(0, id, std::move(wanted), std::move(done));
+    });
+  }
+  Result<void> remove_department(uint32_t id) {
+    return ask<void>(
+        [&](auto done) { return relational_->remove_department(0, id, std::move(done)); });
+  }
+  std::vector<Department> departments(uint64_t stamp) {
+    return *ask<std::vector<Department>>(
+        [&](auto done) { return relational_->list_departments(0, stamp, std::move(done)); });
+  }
+  Result<void> hide(uint32_t user, uint32_t peer, uint32_t newest) {
+    return ask<void>([&](auto done) {
+      return relational_->hide_session(0, UserId(user), UserId(peer), newest, std::move(done));
+    });
+  }
+
   // SQL behind the back of the actor, as an operator's shell would run it.
   std::string sql(const std::string& text) {
     sqlite3* db = nullptr;
@@ -112,7 +159,7 @@ TEST_F(RelationalTest, FileIsPrivateAndDurableByItsSettings) {
     ASSERT_EQ(::stat((path() + suffix).c_str(), &status), 0) << suffix;
     EXPECT_EQ(status.st_mode & 0777, 0600u) << suffix;
   }
-  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|1|");
+  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|2|");
 }
 
 TEST_F(RelationalTest, AddedUsersAreFound) {
@@ -196,7 +243,7 @@ TEST_F(RelationalTest, HundredThousandUsersInOneCall) {
   ASSERT_EQ(added->size(), users.size());
   EXPECT_EQ(raw(added->back().id), 100'000u);
   EXPECT_EQ(sql("SELECT max(n), count(*) FROM (SELECT count(*) n FROM user GROUP BY stamp)"),
-            "500|200|");
+            "300|334|");
   EXPECT_EQ(raw(account("user99999")->user.id), 100'000u);
   const auto states = relational_->load_user_states();
   ASSERT_TRUE(states);
@@ -313,18 +360,18 @@ TEST_F(RelationalTest, EverythingIsThereAfterARestart) {
 TEST_F(RelationalTest, NewerSchemaIsRefusedUntouched) {
   ASSERT_TRUE(add({{.name = "alice"}}));
   relational_.reset();
-  sql("PRAGMA user_version=2");
+  sql("PRAGMA user_version=3");
   const std::string before = file_bytes();
   EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
   EXPECT_EQ(file_bytes(), before);
-  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
 }
 
 TEST_F(RelationalTest, NewerSchemaInAnUncheckpointedLogIsRefusedUntouched) {
   relational_.reset();
   sqlite3* other = nullptr;  // stays open, so that its log is not folded into the file
   ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(other, "PRAGMA user_version=2", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "PRAGMA user_version=3", nullptr, nullptr, nullptr), SQLITE_OK);
   const std::string before = file_bytes();
   EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
   EXPECT_EQ(file_bytes(), before);
@@ -462,6 +509,208 @@ TEST_F(RelationalTest, WorksOnItsOwnThreadForTwoShards) {
   EXPECT_EQ(taken, 200);
   relational_->stop();
   EXPECT_EQ(relational_->load_user_states()->size(), 200u);
+}
+
+// --- users and departments, as operators and clients need them --------------------------------------------
+
+TEST_F(RelationalTest, AFileOfVersionOneIsBroughtUpToDate) {
+  ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+  ASSERT_TRUE(converse(1, 2, 5));
+  relational_.reset();
+  EXPECT_EQ(sql("DROP INDEX user_left_name; DROP INDEX user_department; DROP TABLE department;"
+                "ALTER TABLE session DROP COLUMN hidden_to; PRAGMA user_version=1"),
+            "");
+  open();
+  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+  EXPECT_EQ(raw(named("bob")->id), 2u);
+  EXPECT_TRUE(hide(1, 2, 3));
+  EXPECT_TRUE(add_department("sales"));
+  open();
+  EXPECT_EQ(departments(0).size(), 1u);
+  EXPECT_EQ(sql("SELECT user_id, status, hidden_to FROM session"), "1|1|3|2|0|0|");
+}
+
+TEST_F(RelationalTest, AStepThatFailsLeavesTheOldVersion) {
+  relational_.reset();
+  sql("DROP INDEX user_left_name; DROP INDEX user_department;"
+      "ALTER TABLE session DROP COLUMN hidden_to; PRAGMA user_version=1");  // department is in the way
+  EXPECT_FALSE(Relational::open(options(), clock_).has_value());
+  EXPECT_EQ(sql("PRAGMA user_version; SELECT count(*) FROM pragma_table_info('session')"
+                " WHERE name = 'hidden_to'"),
+            "1|0|");
+  sql("DROP TABLE department");
+  open();
+  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+}
+
+TEST_F(RelationalTest, PatchChangesWhatIsSetAndStamps) {
+  ASSERT_TRUE(add({{.name = "alice", .nick = "A", .password = "old", .department = 4}}));
+  sql("UPDATE user SET legacy_password = 'l', legacy_salt = 's'");
+  const auto nick = patch(1, {.nick = "Alice' OR 1=1", .sex = 2});
+  ASSERT_TRUE(nick);
+  EXPECT_EQ(nick->nick, "Alice' OR 1=1");
+  EXPECT_EQ(nick->department, 4u);
+  EXPECT_EQ(nick->stamp, kNow + 1);
+  auto now = account("alice");
+  EXPECT_EQ(now->user.nick, "Alice' OR 1=1");
+  EXPECT_EQ(now->user.sex, 2);
+  EXPECT_EQ(now->password, "old");
+  EXPECT_EQ(now->legacy_password, "l");
+  EXPECT_EQ(now->epoch, 0u);
+
+  const auto all = patch(1, {.nick       = "",
+                             .domain     = "ai",
+                             .phone      = "1",
+                             .email      = "a@b",
+                             .avatar     = "/g0/x",
+                             .signature  = "hi",
+                             .password   = "new",
+                             .department = 0});
+  ASSERT_TRUE(all);
+  now = account("alice");
+  EXPECT_EQ(now->user.nick + now->user.domain + now->user.phone + now->user.email +
+                now->user.avatar + now->user.signature,
+            "ai1a@b/g0/xhi");
+  EXPECT_EQ(now->user.department, 0u);
+  EXPECT_EQ(now->user.sex, 2);
+  EXPECT_EQ(now->user.stamp, kNow + 2);
+  EXPECT_EQ(now->password, "new");
+  EXPECT_EQ(now->legacy_password, "");
+  EXPECT_EQ(now->epoch, 1u);
+  EXPECT_EQ(patch(9, {.nick = "x"}).error().code, Errc::not_found);
+}
+
+TEST_F(RelationalTest, DisablingFreesTheNameAndEndsTokens) {
+  ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+  ASSERT_TRUE(patch(1, {.status = kUserLeft}));
+  EXPECT_EQ(account("alice").error().code, Errc::not_found);
+  EXPECT_EQ(named("alice")->status, kUserLeft) << "an operator finds who left";
+  EXPECT_EQ(sql("SELECT epoch FROM user WHERE id = 1"), "1|");
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  EXPECT_EQ(raw(named("alice")->id), 3u) << "who works here comes before who left";
+  const std::string before = sql("SELECT * FROM user");
+  EXPECT_EQ(patch(1, {.nick = "x", .status = kUserActive}).error().code, Errc::exists);
+  EXPECT_EQ(sql("SELECT * FROM user"), before);
+  ASSERT_TRUE(patch(3, {.status = kUserLeft}));
+  EXPECT_EQ(raw(named("alice")->id), 3u) << "the last who had it";
+  ASSERT_TRUE(patch(1, {.status = kUserActive}));
+  EXPECT_EQ(raw(account("alice")->user.id), 1u);
+  EXPECT_EQ(named("' OR '1'='1").error().code, Errc::not_found);
+}
+
+TEST_F(RelationalTest, FindUsersKeepsTheOrderAndLeavesOutNobody) {
+  ASSERT_TRUE(add({{.name = "a"}, {.name = "b"}, {.name = "c"}}));
+  const auto find = [&](std::vector<UserId> ids) {
+    std::string names;
+    auto found = ask<std::vector<User>>(
+        [&](auto done) { return relational_->find_users(0, std::move(ids), std::move(done)); });
+    for (const User& user : *found) names += user.name;
+    return names;
+  };
+  EXPECT_EQ(find({UserId(3), UserId(0), UserId(1), UserId(99), UserId(3), UserId(~0u)}), "cac");
+  EXPECT_EQ(find({}), "");
+  const auto refused = relational_->find_users(0, std::vector<UserId>(kUsersAskedMax + 1),
+                                               [](Result<std::vector<User>>) { FAIL(); });
+  EXPECT_EQ(refused.error().code, Errc::too_large);
+}
+
+// Stamps never split: whoever goes on from the last one misses nobody.
+TEST_F(RelationalTest, PagesOfUsersHoldWholeStamps) {
+  std::vector<NewUser> many;
+  for (int i = 0; i < 1750; ++i) many.push_back({.name = "n" + std::to_string(i)});
+  ASSERT_TRUE(add(std::move(many)));  // six stamps: 5 × 300, 250
+  ASSERT_TRUE(patch(1000, {.status = kUserLeft}));
+  for (const uint32_t limit : {1u, 499u, 500u, 501u, 999u, 1000u, 5000u, ~0u}) {
+    std::set<uint32_t> ids;
+    uint64_t stamp = 0;
+    for (int i = 0; i < 10; ++i) {
+      const UserPage page = since(stamp, limit);
+      EXPECT_LE(page.users.size(), std::max(size_t{limit}, Relational::kUsersPerStampMax));
+      for (const User& user : page.users) {
+        EXPECT_TRUE(ids.insert(raw(user.id)).second) << "twice with limit " << limit;
+        EXPECT_GE(user.stamp, stamp);
+      }
+      if (page.users.empty()) break;
+      stamp = page.users.back().stamp;
+      if (!page.more) break;
+    }
+    EXPECT_EQ(ids.size(), 1750u) << limit;
+    EXPECT_TRUE(since(stamp, limit).users.empty());
+  }
+  const UserPage last = since(kNow + 5, 100);
+  ASSERT_EQ(last.users.size(), 1u) << "a change brings exactly that user";
+  EXPECT_EQ(last.users[0].status, kUserLeft);
+  EXPECT_TRUE(since(~uint64_t{0}, 10).users.empty());
+}
+
+TEST_F(RelationalTest, RowsInsertedByHandAreStampedAtTheNextStart) {
+  ASSERT_TRUE(add({{.name = "alice"}}));
+  std::string text = "BEGIN;";
+  for (int i = 0; i < 1100; ++i)
+    text += "INSERT INTO user (name) VALUES ('h" + std::to_string(i) + "');";
+  EXPECT_EQ(sql(text + "INSERT INTO department (name) VALUES ('x'), ('y'); COMMIT"), "");
+  open();
+  EXPECT_EQ(sql("SELECT count(*) FROM user WHERE stamp = 0"), "0|");
+  EXPECT_EQ(sql("SELECT max(n) FROM (SELECT count(*) n FROM user GROUP BY stamp)"), "300|");
+  EXPECT_EQ(since(kNow, 5000).users.size(), 1100u);
+  const auto both = departments(0);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_LT(both[0].stamp, both[1].stamp);
+}
+
+TEST_F(RelationalTest, DepartmentsAreATree) {
+  const auto top = add_department("top");
+  ASSERT_TRUE(top);
+  EXPECT_EQ(top->id, 1u);
+  EXPECT_EQ(top->priority, 7u);
+  ASSERT_TRUE(add_department("mid", 1));
+  ASSERT_TRUE(add_department("leaf", 2));
+  EXPECT_EQ(add_department("lost", 99).error().code, Errc::refused);
+  EXPECT_EQ(patch_department(1, {.parent = 3}).error().code, Errc::refused) << "above itself";
+  EXPECT_EQ(patch_department(2, {.parent = 2}).error().code, Errc::refused);
+  EXPECT_EQ(patch_department(2, {.parent = 50}).error().code, Errc::refused);
+  EXPECT_EQ(patch_department(50, {.name = "x"}).error().code, Errc::not_found);
+  const auto moved = patch_department(3, {.name = "blatt", .parent = 1, .priority = 1});
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(moved->name, "blatt");
+
+  ASSERT_TRUE(add({{.name = "alice", .department = 3}, {.name = "bob", .department = 3}}));
+  EXPECT_EQ(remove_department(3).error().code, Errc::exists) << "somebody works there";
+  EXPECT_EQ(remove_department(1).error().code, Errc::exists) << "departments are in it";
+  ASSERT_TRUE(patch(1, {.status = kUserLeft}));
+  ASSERT_TRUE(patch(2, {.department = 2}));
+  const uint64_t before = departments(0).back().stamp;
+  EXPECT_TRUE(remove_department(3));
+  EXPECT_EQ(remove_department(3).error().code, Errc::not_found);
+  EXPECT_EQ(patch_department(3, {.name = "x"}).error().code, Errc::not_found);
+  EXPECT_EQ(add_department("in a removed one", 3).error().code, Errc::refused);
+  const auto news = departments(before);
+  ASSERT_EQ(news.size(), 1u) << "exactly what changed";
+  EXPECT_EQ(news[0].id, 3u);
+  EXPECT_EQ(news[0].status, 1);
+  EXPECT_EQ(departments(0).size(), 3u);
+  sql("UPDATE department SET parent = 2 WHERE id = 1; UPDATE department SET parent = 1 WHERE id = "
+      "2");
+  EXPECT_EQ(add_department("below a circle", 2)->id, 4u);
+  EXPECT_EQ(patch_department(1, {.parent = 4}).error().code, Errc::refused);
+}
+
+TEST_F(RelationalTest, AHiddenSessionRemembersHowFar) {
+  ASSERT_TRUE(converse(1, 2, 100));
+  ASSERT_TRUE(converse(1, 3, 100));
+  EXPECT_EQ(hide(1, 2, 0).error().code, Errc::not_found) << "nothing was written yet";
+  EXPECT_TRUE(hide(1, 2, 5));
+  EXPECT_EQ(hide(1, 2, 5).error().code, Errc::not_found) << "no message since";
+  EXPECT_EQ(hide(1, 2, 4).error().code, Errc::not_found);
+  EXPECT_TRUE(hide(1, 2, 6));
+  EXPECT_EQ(hide(1, 9, 6).error().code, Errc::not_found);
+  const auto rows = ask<std::vector<SessionRow>>(
+      [&](auto done) { return relational_->list_sessions(0, UserId(1), std::move(done)); });
+  ASSERT_EQ(rows->size(), 2u);
+  EXPECT_EQ(raw((*rows)[0].peer), 2u);
+  EXPECT_EQ((*rows)[0].hidden_to, 6u);
+  EXPECT_EQ((*rows)[1].hidden_to, 0u);
+  EXPECT_EQ(sql("SELECT hidden_to FROM session WHERE user_id = 2"), "0|") << "the peer keeps his";
 }
 
 }  // namespace

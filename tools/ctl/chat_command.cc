@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 
 #include "engine/base/assert.h"
 #include "proto/utf8.h"
@@ -44,32 +45,43 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kConnectLimit     = 5s;
 constexpr auto kBackOffFirst     = 250ms;
 constexpr auto kBackOffMax       = 15s;
+constexpr auto kNamesLimit       = 3s;  // how long a name given on the command line is waited for
 constexpr uint32_t kHistoryLines = 20;
+constexpr size_t kShownUnread    = 20;
+constexpr size_t kShownOnline    = 50;
 constexpr size_t kPreviewColumns = 40;
 
 constexpr std::string_view kHelp =
     "a line is sent to the partner; // at its start sends one slash\n"
-    "/to NAME      choose the partner (a name, or an id as #12)\n"
+    "/to NAME      choose the partner (a name, or an id as #12); shows what was said last\n"
     "/history [N]  the newest N messages with the partner (20; at most 100)\n"
+    "/more [N]     the N messages before those\n"
+    "/unread       who has written what you have not seen\n"
+    "/who          who is online\n"
     "/help         this\n"
     "/quit         log out and leave (also ^D)";
 
 struct ChatOptions {
   std::string name;
   std::string server = "127.0.0.1:8000";
-  std::string password;
+  PasswordSource password;
   std::string partner;
-  std::string aes_key = std::string(kTextKey);
-  bool mobile         = false;
+  uint32_t entry_lines = 10;  // of history, when a conversation is entered
+  std::string aes_key  = std::string(kTextKey);
+  bool mobile          = false;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t resized        = 0;
 extern "C" void on_stop_signal(int) { stop_requested = 1; }
+extern "C" void on_resize(int) { resized = 1; }
 
-void catch_stop_signals() {
+void catch_signals() {
   struct sigaction action{};
   action.sa_handler = &on_stop_signal;  // no SA_RESTART: poll() must return
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  action.sa_handler = &on_resize;
+  sigaction(SIGWINCH, &action, nullptr);
 }
 
 std::string clock_text(uint32_t seconds) {
@@ -129,14 +141,22 @@ class Chat {
   void handle(const NotDelivered& event);
   void handle(const History& event);
   void handle(const HistoryFailed& event);
+  void handle(const Unread& event);
+  void handle(const ReadElsewhere& event);
+  void handle(const Presence& event);
+  void handle(const Statuses& event);
+  void handle(const OwnPc& event);
+  void handle(const Users& event);
   void handle(const Broken& event);
+  void enter_named_partner();
   void show_line(const ChatLine& line, std::string_view mark);
 
   // ---- what the user types ----
   void take_line(const std::string& line);
   void take_command(std::string_view line);
   void choose_partner(std::string_view name);
-  void ask_history(std::string_view count);
+  void ask_history(std::string_view count, bool older);
+  void ask_who();
   void send(std::string_view text);
   void update_prompt();
 
@@ -149,6 +169,10 @@ class Chat {
 
   UserId partner_{};
   std::map<Ticket, std::string> sent_;  // texts whose fate is not known, for "not delivered"
+  uint32_t oldest_shown_ = 0;           // of the conversation, for /more
+  std::set<UserId> entered_;            // conversations
+  bool overview_is_asked_ = false;      // by /unread, not by us after a login
+  std::optional<Clock::time_point> name_deadline_;  // --to waits for the list of names
   bool quit_       = false;
   bool was_online_ = false;
   std::optional<int> exit_code_;
@@ -184,12 +208,16 @@ void Chat::connect() {
   back_off_   = std::min<std::chrono::milliseconds>(back_off_ * 2, kBackOffMax);
 }
 
-bool Chat::takes_lines() const { return screen_ && !quit_ && session_.can_send(); }
+// Typed lines wait for the history that a command before them asked for: what is said stands below it.
+bool Chat::takes_lines() const {
+  return screen_ && !quit_ && !name_deadline_ && session_.can_send() && !session_.awaits_history();
+}
 
 int Chat::milliseconds_to_wait() const {
   const auto now = Clock::now();
   auto next      = session_.next_deadline();
   if (!socket_.is_open()) next = std::min(next, connect_at_);
+  if (name_deadline_) next = std::min(next, *name_deadline_);
   // A signal between its check and poll() costs this much at most.
   next = std::min(next, now + 1s);
   if (next <= now) return 0;
@@ -197,7 +225,8 @@ int Chat::milliseconds_to_wait() const {
 }
 
 void Chat::exchange() {
-  const bool reads = takes_lines() && screen_->wants_input();
+  if (std::exchange(resized, 0) != 0 && screen_) screen_->redraw();
+  const bool reads = screen_ && !quit_ && screen_->wants_input();
   std::array<pollfd, 2> fds{pollfd{reads ? STDIN_FILENO : -1, POLLIN, 0},
                             pollfd{socket_.fd(), POLLIN, 0}};
   if (poll(fds.data(), fds.size(), milliseconds_to_wait()) < 0 && errno != EINTR) {
@@ -216,6 +245,7 @@ void Chat::exchange() {
   session_.on_time(Clock::now());
   handle_events();
   if (exit_code_) return;
+  if (name_deadline_ && Clock::now() >= *name_deadline_) enter_named_partner();
   if (fds[0].revents != 0) screen_->read_input();
   while (!exit_code_ && takes_lines()) {
     const auto line = screen_->next_line();
@@ -259,6 +289,8 @@ void Chat::leave_if_done() {
 void Chat::handle(const LoggedIn& event) {
   back_off_ = kBackOffFirst;
   if (!screen_) screen_ = std::make_unique<ChatScreen>();
+  session_.request_users();
+  session_.request_unread();
   if (event.again) {
     screen_->show("connected again");
     return;
@@ -266,6 +298,13 @@ void Chat::handle(const LoggedIn& event) {
   was_online_ = true;
   screen_->show(fmt::format("logged in as {} ({}), id {}", escaped(options_.name),
                             escaped(event.nick), raw(event.user)));
+  name_deadline_ = Clock::now() + kNamesLimit;
+  if (options_.partner.empty() || directory_.find(options_.partner)) enter_named_partner();
+}
+
+// The one of the command line, as soon as his name is known, or at last without.
+void Chat::enter_named_partner() {
+  name_deadline_.reset();
   if (!options_.partner.empty()) choose_partner(options_.partner);
   if (raw(partner_) == 0) screen_->show("/to NAME chooses whom to talk to, /help lists the rest");
   update_prompt();
@@ -302,7 +341,11 @@ void Chat::show_line(const ChatLine& line, std::string_view mark) {
   screen_->show(fmt::format("{}{} {}: {}", mark, clock_text(line.create_time), who, what));
 }
 
-void Chat::handle(const Arrived& event) { show_line(event.line, event.missed ? "(missed) " : ""); }
+void Chat::handle(const Arrived& event) {
+  show_line(event.line, event.missed ? "(missed) " : "");
+  // Entered conversations are read as they are shown; of others a line went by, and they stay unread.
+  if (entered_.contains(event.line.peer)) session_.mark_read(event.line.peer, event.line.msg_id);
+}
 
 void Chat::handle(const Missed& event) {
   screen_->show(fmt::format("more was missed from {} than is shown: /to and /history",
@@ -321,16 +364,82 @@ void Chat::handle(const NotDelivered& event) {
 }
 
 void Chat::handle(const History& event) {
+  const std::string who = directory_.name_of(event.peer);
+  if (event.lines.empty()) {
+    screen_->show(event.older ? fmt::format("that was the first message with {}", who)
+                              : fmt::format("no messages with {} yet", who));
+    return;
+  }
   screen_->show(fmt::format(
       "--- {} with {}, oldest first",
-      event.lines.size() == 1 ? "1 message" : fmt::format("{} messages", event.lines.size()),
-      directory_.name_of(event.peer)));
+      event.lines.size() == 1 ? "1 message" : fmt::format("{} messages", event.lines.size()), who));
   for (const ChatLine& line : event.lines) show_line(line, fmt::format("{:>5} ", line.msg_id));
-  screen_->show("---");
+  const bool more = event.lines.front().msg_id > 1;
+  screen_->show(more ? "--- /more shows earlier ones" : "---");
+  if (event.peer == partner_) oldest_shown_ = event.lines.front().msg_id;
+  session_.mark_read(event.peer, event.lines.back().msg_id);
 }
 
 void Chat::handle(const HistoryFailed& event) {
   screen_->show(fmt::format("no history with {} now", directory_.name_of(event.peer)));
+}
+
+void Chat::handle(const Unread& event) {
+  const bool asked = std::exchange(overview_is_asked_, false);
+  uint64_t total   = 0;
+  size_t shown     = 0;
+  std::string lines;
+  for (const auto& conversation : event.conversations) {
+    // What has been entered is fetched and shown anyway.
+    if (!asked && entered_.contains(conversation.peer)) continue;
+    total += conversation.count;
+    if (++shown > kShownUnread) continue;
+    const std::string who  = raw(conversation.group) != 0
+                                 ? fmt::format("group {}", raw(conversation.group))
+                                 : directory_.name_of(conversation.peer);
+    const ChatLine& newest = conversation.newest;
+    lines += fmt::format("\n{:>5} from {}: {}", conversation.count, who,
+                         newest.kind == ChatLine::Kind::sound ? "(sound)" : preview(newest.text));
+  }
+  if (total == 0 && !asked) return;
+  if (shown > kShownUnread) lines += fmt::format("\n      and {} more", shown - kShownUnread);
+  screen_->show(total == 0 ? "nothing is unread" : fmt::format("{} unread{}", total, lines));
+}
+
+void Chat::handle(const ReadElsewhere& event) {
+  const std::string where = raw(event.group) != 0 ? fmt::format("group {}", raw(event.group))
+                                                  : directory_.name_of(event.peer);
+  screen_->show(fmt::format("✓✓ {} read up to {} on another device", where, event.msg_id));
+}
+
+void Chat::handle(const Presence& event) {
+  screen_->show(
+      fmt::format("{} is {}", directory_.name_of(event.user), event.online ? "online" : "offline"));
+}
+
+void Chat::handle(const Statuses& event) {
+  if (event.users.size() == 1) return handle(event.users.front());
+  std::string names;
+  size_t online = 0;
+  for (const Presence& user : event.users) {
+    if (!user.online || ++online > kShownOnline) continue;
+    names += (names.empty() ? ": " : ", ") + directory_.name_of(user.user);
+  }
+  screen_->show(fmt::format("{} of {} online{}{}", online, event.users.size(), names,
+                            online > kShownOnline ? ", …" : ""));
+}
+
+void Chat::handle(const OwnPc& event) {
+  screen_->show(event.online ? "you are logged in on a PC, too" : "your PC has logged out");
+}
+
+void Chat::handle(const Users& event) {
+  for (const auto& user : event.users) directory_.learn(user.user, user.name, user.gone);
+  if (name_deadline_ && directory_.find(options_.partner)) {
+    enter_named_partner();
+  } else if (!name_deadline_) {
+    update_prompt();  // "#12" may have a name now
+  }
 }
 
 void Chat::handle(const Broken& event) {
@@ -372,7 +481,15 @@ void Chat::take_command(std::string_view line) {
   } else if (command == "/to") {
     choose_partner(argument);
   } else if (command == "/history") {
-    ask_history(argument);
+    ask_history(argument, /*older=*/false);
+  } else if (command == "/more") {
+    ask_history(argument, /*older=*/true);
+  } else if (command == "/unread") {
+    overview_is_asked_ = session_.state() == ChatSession::State::online;
+    if (!overview_is_asked_) return screen_->show("not connected now");
+    session_.request_unread();
+  } else if (command == "/who") {
+    ask_who();
   } else if (command == "/help") {
     screen_->show(kHelp);
   } else {
@@ -392,19 +509,34 @@ void Chat::choose_partner(std::string_view name) {
     screen_->show("that is you");
     return;
   }
-  partner_ = *user;
-  session_.watch(partner_, Clock::now());
+  partner_      = *user;
+  oldest_shown_ = 0;
+  entered_.insert(partner_);
   screen_->show(fmt::format("talking to {}", directory_.name_of(partner_)));
+  if (options_.entry_lines > 0)
+    session_.request_history(partner_, options_.entry_lines, Clock::now());
+  session_.watch(partner_, Clock::now());
+  session_.request_statuses({partner_});
   update_prompt();
 }
 
-void Chat::ask_history(std::string_view count) {
+void Chat::ask_history(std::string_view count, bool older) {
   uint32_t lines          = kHistoryLines;
   const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), lines);
   const bool good = count.empty() || (error == std::errc{} && end == count.data() + count.size());
-  if (!good || lines == 0) return screen_->show("/history wants a number from 1 to 100");
+  if (!good || lines == 0)
+    return screen_->show(
+        fmt::format("{} wants a number from 1 to 100", older ? "/more" : "/history"));
   if (raw(partner_) == 0) return screen_->show("history with whom? /to NAME first");
-  session_.request_history(partner_, std::min(lines, kHistoryLinesMax), Clock::now());
+  session_.request_history(partner_, std::min(lines, kHistoryLinesMax), Clock::now(),
+                           older ? oldest_shown_ : 0);
+}
+
+void Chat::ask_who() {
+  std::vector<UserId> users = directory_.users(kStatusesMax);
+  if (raw(partner_) != 0 && users.empty()) users.push_back(partner_);
+  if (users.empty()) return screen_->show("nobody is known here yet");
+  session_.request_statuses(users);
 }
 
 void Chat::send(std::string_view text) {
@@ -429,10 +561,10 @@ int run_chat(const Context& context, const ChatOptions& options) {
     complain(fmt::format("--aes-key wants {} bytes", kTextKeyBytes));
     return kExitUsage;
   }
-  const auto password =
-      obtain_password(options.password, fmt::format("password of {}: ", escaped(options.name)));
+  const auto password = obtain_password(
+      options.password, fmt::format("password of {}: ", escaped(options.name)), Ask::once);
   if (!password) {
-    complain("no password: --password PW, or --password - to read it from standard input");
+    complain(password_problem(password.error(), options.password));
     return kExitUsage;
   }
   std::unique_ptr<HttpClient> client;
@@ -447,7 +579,7 @@ int run_chat(const Context& context, const ChatOptions& options) {
       .codec          = TextCodec(options.aes_key),
       .send_id_prefix = fmt::format("ctl-{:08x}{:08x}-", random(), random()),
       .first_sequence = static_cast<uint16_t>(1 + random() % ChatSession::kSequenceMax)};
-  catch_stop_signals();
+  catch_signals();
   return Chat(options, *server, std::move(session), Directory(std::move(client))).run();
 }
 
@@ -459,9 +591,12 @@ void add_chat_command(CLI::App& app, Context& context) {
   chat->add_option("NAME", options->name, "login name")->required();
   chat->add_option("--server", options->server, "HOST:PORT of the server's chat door")
       ->capture_default_str();
-  chat->add_option("--password", options->password,
-                   "password; - reads it from standard input; asked for when missing");
+  add_password_options(*chat, options->password);
   chat->add_option("--to", options->partner, "whom to talk to: a name, or an id as #12");
+  chat->add_option("--history", options->entry_lines,
+                   "messages shown when a conversation is entered")
+      ->check(CLI::Range(0u, kHistoryLinesMax))
+      ->capture_default_str();
   chat->add_option("--aes-key", options->aes_key, "the 32 bytes under which clients wrap texts");
   chat->add_flag("--mobile", options->mobile,
                  "log in as a phone: one phone and one PC live side by side");

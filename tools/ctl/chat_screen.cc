@@ -1,7 +1,6 @@
 #include "tools/ctl/chat_screen.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,34 +10,10 @@
 
 namespace ringtalk::ctl {
 
-namespace {
-
-constexpr size_t kColumnsDefault = 80;
-
-size_t terminal_columns() {
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kColumnsDefault;
-  return size.ws_col;
-}
-
-}  // namespace
-
-ChatScreen::ChatScreen() {
-  termios before{};
-  if (isatty(STDOUT_FILENO) != 1 || tcgetattr(STDIN_FILENO, &before) != 0) return;
-  termios raw = before;
-  raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG | IEXTEN);
-  raw.c_iflag &= ~static_cast<tcflag_t>(IXON);
-  raw.c_cc[VMIN]  = 1;
-  raw.c_cc[VTIME] = 0;
-  if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0) terminal_before_ = before;
-}
-
 ChatScreen::~ChatScreen() {
-  if (!terminal_before_) return;
+  if (!is_terminal()) return;
   std::fputs("\r\x1b[K", stdout);
   std::fflush(stdout);
-  tcsetattr(STDIN_FILENO, TCSADRAIN, &*terminal_before_);
 }
 
 void ChatScreen::show(std::string_view line) {
@@ -55,7 +30,7 @@ void ChatScreen::set_prompt(std::string prompt) {
 
 void ChatScreen::draw() {
   if (is_terminal()) {
-    const std::string line = editor_.redraw(prompt_, terminal_columns());
+    const std::string line = editor_.redraw(prompt_, terminal_size().columns);
     std::fwrite(line.data(), 1, line.size(), stdout);
   }
   std::fflush(stdout);

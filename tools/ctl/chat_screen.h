@@ -7,8 +7,6 @@
 //           prompt, and every line is flushed, so that a program at the other end sees it at once.
 #pragma once
 
-#include <termios.h>
-
 #include <cstddef>
 #include <deque>
 #include <optional>
@@ -16,6 +14,7 @@
 #include <string_view>
 
 #include "tools/ctl/line_editor.h"
+#include "tools/ctl/raw_terminal.h"
 
 namespace ringtalk::ctl {
 
@@ -23,16 +22,17 @@ class ChatScreen {
  public:
   static constexpr size_t kQueuedLinesMax = 1024;
 
-  ChatScreen();
+  ChatScreen() = default;
   ~ChatScreen();
   ChatScreen(const ChatScreen&)            = delete;
   ChatScreen& operator=(const ChatScreen&) = delete;
 
-  bool is_terminal() const { return terminal_before_.has_value(); }
+  bool is_terminal() const { return terminal_.is_on(); }
 
   // Printable text, without a newline. Nothing but this and the prompt is ever written.
   void show(std::string_view line);
   void set_prompt(std::string prompt);
+  void redraw() { draw(); }  // after the terminal's size changed
 
   // Call when standard input is readable; lines come out of next_line().
   bool wants_input() const { return !ended_ && lines_.size() < kQueuedLinesMax; }
@@ -44,7 +44,7 @@ class ChatScreen {
   void draw();
   void take_plain(std::string_view bytes);
 
-  std::optional<termios> terminal_before_;
+  const RawTerminal terminal_;
   LineEditor editor_;
   std::string prompt_;
   std::string partial_;  // plain: a line whose end has not come yet

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/base/assert.h"
+#include "proto/buddy.pb.h"
 #include "proto/encode.h"
 #include "proto/login.pb.h"
 #include "proto/message.pb.h"
@@ -29,6 +30,8 @@ bool is_sound(MsgType type) {
 }
 
 bool is_group(MsgType type) { return type == MSG_TYPE_GROUP_TEXT || type == MSG_TYPE_GROUP_AUDIO; }
+
+bool is_online(UserStatType status) { return status == USER_STATUS_ONLINE; }
 
 void fill_content(ChatLine& line, const TextCodec& codec, MsgType type,
                   const std::string& content) {
@@ -126,26 +129,81 @@ void ChatSession::ask_history(HistoryRequest request, uint32_t count, Time now) 
   message.set_user_id(raw(user_));
   message.set_session_type(SESSION_TYPE_SINGLE);
   message.set_session_id(raw(request.peer));
-  message.set_msg_id_begin(0);
+  message.set_msg_id_begin(request.before == 0 ? 0 : request.before - 1);
   message.set_msg_cnt(count);
   write(CommandId::get_msg_list_request, sequence, message);
   history_.emplace(sequence, request);
 }
 
-void ChatSession::request_history(UserId peer, uint32_t count, Time now) {
+void ChatSession::request_history(UserId peer, uint32_t count, Time now, uint32_t before) {
   RT_ASSERT(count >= 1 && count <= kHistoryLinesMax);
+  if (before == 1) {  // nothing is older than the first
+    events_.emplace_back(History{peer, {}, true});
+    return;
+  }
   if (state_ != State::online || history_.size() >= kPendingSendsMax) {
     events_.emplace_back(HistoryFailed{peer});
     return;
   }
-  ask_history({.peer = peer, .purpose = Purpose::show}, count, now);
+  ask_history({.peer = peer, .purpose = Purpose::show, .before = before}, count, now);
+}
+
+bool ChatSession::awaits_history() const {
+  return std::ranges::any_of(
+      history_, [](const auto& entry) { return entry.second.purpose == Purpose::show; });
 }
 
 void ChatSession::watch(UserId peer, Time now) {
   if (watched_.size() >= kWatchedMax && !watched_.contains(peer)) return;
   const Watched& watched = watched_[peer];
+  const auto about_him   = [&](const auto& entry) { return entry.second.peer == peer; };
   if (watched.newest_is_known || state_ != State::online) return;
+  if (std::ranges::any_of(history_, about_him)) return;  // its answer tells the newest, too
   ask_history({.peer = peer, .purpose = Purpose::newest}, 1, now);
+}
+
+void ChatSession::mark_read(UserId peer, uint32_t msg_id) {
+  RT_ASSERT(raw(peer) != 0);
+  if (watched_.size() >= kWatchedMax && !watched_.contains(peer)) return;
+  Watched& watched = watched_[peer];
+  if (msg_id <= watched.read_upto) return;
+  watched.read_upto    = msg_id;
+  watched.mark_is_sent = false;
+  if (state_ == State::online) write_mark(peer, watched);
+}
+
+void ChatSession::write_mark(UserId peer, Watched& watched) {
+  IM::Message::IMMsgDataReadAck message;
+  message.set_user_id(raw(user_));
+  message.set_session_id(raw(peer));
+  message.set_msg_id(watched.read_upto);
+  message.set_session_type(SESSION_TYPE_SINGLE);
+  write(CommandId::msg_data_read_ack, take_sequence(), message);
+  watched.mark_is_sent = true;
+}
+
+void ChatSession::request_unread() {
+  if (state_ != State::online) return;
+  IM::Message::IMUnreadMsgCntReq message;
+  message.set_user_id(raw(user_));
+  write(CommandId::unread_msg_cnt_request, take_sequence(), message);
+}
+
+void ChatSession::request_users() {
+  if (state_ != State::online) return;
+  IM::Buddy::IMAllUserReq message;
+  message.set_user_id(raw(user_));
+  message.set_latest_update_time(users_stamp_);
+  write(CommandId::all_user_request, take_sequence(), message);
+}
+
+void ChatSession::request_statuses(const std::vector<UserId>& users) {
+  RT_ASSERT(users.size() <= kStatusesMax);
+  if (state_ != State::online) return;
+  IM::Buddy::IMUsersStatReq message;
+  message.set_user_id(raw(user_));
+  for (const UserId user : users) message.add_user_id_list(raw(user));
+  write(CommandId::users_stat_request, take_sequence(), message);
 }
 
 void ChatSession::leave(Time now) {
@@ -210,6 +268,12 @@ void ChatSession::on_frame(const proto::Split& split, Time now) {
     case CommandId::msg_data: return on_message(split.body);
     case CommandId::msg_data_ack: return on_acknowledgement(split.body, sequence);
     case CommandId::get_msg_list_response: return on_history(split.body, sequence);
+    case CommandId::unread_msg_cnt_response: return on_unread(split.body);
+    case CommandId::msg_data_read_notify: return on_read_elsewhere(split.body);
+    case CommandId::user_stat_notify: return on_presence(split.body);
+    case CommandId::users_stat_response: return on_statuses(split.body);
+    case CommandId::pc_login_status_notify: return on_own_pc(split.body);
+    case CommandId::all_user_response: return on_users(split.body);
     case CommandId::kick_user: return on_kick(split.body);
     case CommandId::logout_response:
       if (state_ != State::leaving) return;
@@ -254,10 +318,14 @@ void ChatSession::on_logged_in(Time now) {
   for (auto& [peer, watched] : watched_) {
     // A handful of conversations is a person's; the server paces anything beyond that.
     if (watched.newest_is_known) {
-      ask_history({peer, Purpose::catch_up, watched.newest_seen, {}}, kHistoryLinesMax, now);
+      ask_history({.peer = peer, .purpose = Purpose::catch_up, .known_msg_id = watched.newest_seen},
+                  kHistoryLinesMax, now);
     } else {
       ask_history({.peer = peer, .purpose = Purpose::newest}, 1, now);
     }
+  }
+  for (auto& [peer, watched] : watched_) {
+    if (watched.read_upto != 0 && !watched.mark_is_sent) write_mark(peer, watched);
   }
   for (Send& send : sends_) write_send(send);
 }
@@ -286,7 +354,10 @@ void ChatSession::forget_connection() {
   input_.clear();
   output_.clear();
   for (Send& send : sends_) send.on_wire = false;
-  for (auto& [peer, watched] : watched_) watched.first_pushed = 0;
+  for (auto& [peer, watched] : watched_) {
+    watched.first_pushed = 0;
+    watched.mark_is_sent = false;  // 0x0303 has no answer: it may not have arrived
+  }
   for (const auto& [sequence, request] : history_) {
     if (request.purpose == Purpose::show) events_.emplace_back(HistoryFailed{request.peer});
     // Its gap is still open, whatever has been pushed behind it: showing a line twice beats losing one.
@@ -354,6 +425,10 @@ void ChatSession::give_up_history(Time now) {
 // ---- what comes in ----
 
 void ChatSession::saw(UserId peer, uint32_t msg_id) {
+  for (auto& [sequence, request] : history_) {
+    if (request.peer == peer && request.purpose == Purpose::show && request.first_pushed == 0)
+      request.first_pushed = msg_id;
+  }
   if (watched_.size() >= kWatchedMax && !watched_.contains(peer)) return;
   Watched& watched        = watched_[peer];
   watched.newest_seen     = std::max(watched.newest_seen, msg_id);
@@ -431,7 +506,12 @@ void ChatSession::on_history(Bytes body, uint16_t sequence) {
   const uint32_t newest = lines.empty() ? 0 : lines.back().msg_id;
   switch (request.purpose) {
     case Purpose::newest: break;
-    case Purpose::show: events_.emplace_back(History{request.peer, std::move(lines)}); break;
+    case Purpose::show:
+      if (request.first_pushed != 0) {
+        std::erase_if(lines, [&](const auto& line) { return line.msg_id >= request.first_pushed; });
+      }
+      events_.emplace_back(History{request.peer, std::move(lines), request.before != 0});
+      break;
     case Purpose::catch_up: on_catch_up(request, std::move(lines)); break;
   }
   saw(request.peer, newest);
@@ -461,6 +541,88 @@ void ChatSession::on_kick(Bytes body) {
   forget_connection();
   state_ = State::kicked;
   events_.emplace_back(Kicked{static_cast<int>(message.kick_reason())});
+}
+
+void ChatSession::on_unread(Bytes body) {
+  IM::Message::IMUnreadMsgCntRsp answer;
+  if (!proto::parse(answer, body)) return;
+  Unread unread;
+  for (const UnreadInfo& info : answer.unreadinfo_list()) {
+    Unread::Conversation conversation{.count = info.unread_cnt()};
+    if (info.session_type() == SESSION_TYPE_GROUP) {
+      conversation.group = conversation.newest.group = GroupId(info.session_id());
+    } else {
+      conversation.peer = conversation.newest.peer = UserId(info.session_id());
+    }
+    conversation.newest.author = UserId(info.latest_msg_from_user_id());
+    conversation.newest.msg_id = info.latest_msg_id();
+    fill_content(conversation.newest, options_.codec, info.latest_msg_type(),
+                 info.latest_msg_data());
+    unread.conversations.push_back(std::move(conversation));
+  }
+  events_.emplace_back(std::move(unread));
+}
+
+void ChatSession::on_read_elsewhere(Bytes body) {
+  IM::Message::IMMsgDataReadNotify message;
+  if (!proto::parse(message, body)) return;
+  ReadElsewhere event{.msg_id = message.msg_id()};
+  if (message.session_type() == SESSION_TYPE_GROUP) {
+    event.group = GroupId(message.session_id());
+  } else {
+    event.peer         = UserId(message.session_id());
+    const auto watched = watched_.find(event.peer);
+    // Not told again, and not answered: two devices would echo each other for ever.
+    if (watched != watched_.end()) {
+      if (watched->second.read_upto >= event.msg_id) return;
+      watched->second.read_upto    = event.msg_id;
+      watched->second.mark_is_sent = true;
+    }
+  }
+  events_.emplace_back(event);
+}
+
+void ChatSession::on_presence(Bytes body) {
+  IM::Buddy::IMUserStatNotify message;
+  if (!proto::parse(message, body)) return;
+  const UserId user{message.user_stat().user_id()};
+  const auto watched = watched_.find(user);
+  if (watched == watched_.end() || user == user_) return;
+  const bool online = is_online(message.user_stat().status());
+  if (watched->second.online == online) return;
+  watched->second.online = online;
+  events_.emplace_back(Presence{user, online});
+}
+
+void ChatSession::on_statuses(Bytes body) {
+  IM::Buddy::IMUsersStatRsp answer;
+  if (!proto::parse(answer, body)) return;
+  Statuses statuses;
+  for (const UserStat& entry : answer.user_stat_list()) {
+    const Presence presence{UserId(entry.user_id()), is_online(entry.status())};
+    const auto watched = watched_.find(presence.user);
+    if (watched != watched_.end()) watched->second.online = presence.online;
+    statuses.users.push_back(presence);
+  }
+  events_.emplace_back(std::move(statuses));
+}
+
+void ChatSession::on_own_pc(Bytes body) {
+  IM::Buddy::IMPCLoginStatusNotify message;
+  if (!proto::parse(message, body)) return;
+  events_.emplace_back(OwnPc{is_online(message.login_stat())});
+}
+
+void ChatSession::on_users(Bytes body) {
+  IM::Buddy::IMAllUserRsp answer;
+  if (!proto::parse(answer, body)) return;
+  users_stamp_ = std::max(users_stamp_, answer.latest_update_time());
+  Users users;
+  for (const UserInfo& info : answer.user_list()) {
+    // TeamTalk's "real name" is the login name.
+    users.users.push_back({UserId(info.user_id()), info.user_real_name(), info.status() == 3});
+  }
+  if (!users.users.empty()) events_.emplace_back(std::move(users));
 }
 
 }  // namespace ringtalk::ctl

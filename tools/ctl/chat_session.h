@@ -4,7 +4,8 @@
 //              to the server and what the server says to on_bytes(), calls on_time() at next_deadline(),
 //              and reads take_events() after each call.
 // Bound        kPendingSendsMax sends without an answer (can_send()), kLateSendsMax remembered after they
-//              were given up, one frame of at most 400 KiB being assembled.
+//              were given up, one frame of at most 400 KiB being assembled. Lists of users and of unread
+//              conversations are handed on as they come and not kept.
 // Errors       whatever makes the connection useless is the event Broken: the caller closes the socket,
 //              waits and connects again. A frame that cannot be read is ignored, as servers do.
 // Lifetime     outlives its connections. Sends that have no answer when one breaks go out again on the
@@ -39,6 +40,7 @@ namespace ringtalk::ctl {
 inline constexpr size_t kPendingSendsMax   = 16;
 inline constexpr size_t kLateSendsMax      = 64;
 inline constexpr uint32_t kHistoryLinesMax = 100;  // the server lists no more in one answer
+inline constexpr size_t kStatusesMax       = 300;  // what stock clients ask for at a time
 inline constexpr auto kAnswerLimit         = std::chrono::seconds(6);  // as stock clients wait
 inline constexpr auto kLoginLimit          = std::chrono::seconds(10);
 inline constexpr auto kHeartbeatInterval   = std::chrono::seconds(30);
@@ -95,16 +97,50 @@ struct NotDelivered {
 struct History {
   UserId peer{};
   std::vector<ChatLine> lines;  // oldest first
+  bool older = false;           // a page before messages that were shown, not the newest
 };
 struct HistoryFailed {
   UserId peer{};
+};
+struct Unread {
+  struct Conversation {
+    UserId peer{};  // nobody in a group
+    GroupId group{};
+    uint32_t count = 0;
+    ChatLine newest;
+  };
+  std::vector<Conversation> conversations;  // as the server lists them
+};
+struct ReadElsewhere {  // on another device of ours
+  UserId peer{};
+  GroupId group{};
+  uint32_t msg_id = 0;
+};
+struct Presence {  // pushed: of somebody watched, and only when it changed
+  UserId user{};
+  bool online = false;
+};
+struct Statuses {  // asked for
+  std::vector<Presence> users;
+};
+struct OwnPc {  // a phone hears whether its user's PC is there
+  bool online = false;
+};
+struct Users {
+  struct User {
+    UserId user{};
+    std::string name;
+    bool gone = false;
+  };
+  std::vector<User> users;  // a part of them; more parts may follow
 };
 struct Broken {
   std::string why;
 };
 
 using ChatEvent = std::variant<LoggedIn, LoginRefused, Kicked, LoggedOut, Arrived, Missed,
-                               Acknowledged, NotDelivered, History, HistoryFailed, Broken>;
+                               Acknowledged, NotDelivered, History, HistoryFailed, Unread,
+                               ReadElsewhere, Presence, Statuses, OwnPc, Users, Broken>;
 
 class ChatSession {
  public:
@@ -143,11 +179,21 @@ class ChatSession {
   bool has_pending_sends() const { return !sends_.empty(); }
   // can_send(); text is 1…kPlainTextBytesMax bytes of UTF-8; peer is neither nobody nor oneself.
   Ticket send_text(UserId peer, std::string_view text, Time now);
-  // The newest count (1…kHistoryLinesMax); ends in History or HistoryFailed.
-  void request_history(UserId peer, uint32_t count, Time now);
-  // From now on, what this peer writes during a break is fetched after it.
+  // count (1…kHistoryLinesMax) messages, the newest or those before `before`; ends in History or
+  // HistoryFailed. What is pushed before the answer is not repeated in it.
+  void request_history(UserId peer, uint32_t count, Time now, uint32_t before = 0);
+  bool awaits_history() const;
+  // From now on, what this peer writes during a break is fetched after it, and his comings and goings are
+  // told.
   void watch(UserId peer, Time now);
-  void leave(Time now);  // online; ends in LoggedOut or Broken
+  // All up to this message has been seen by a person. Without a connection it is told after the next login.
+  void mark_read(UserId peer, uint32_t msg_id);
+  // Answers come as the events of their names; without a connection, or to a server that does not know
+  // these questions, nothing comes.
+  void request_unread();
+  void request_users();                                     // those changed since the last answer
+  void request_statuses(const std::vector<UserId>& users);  // at most kStatusesMax
+  void leave(Time now);                                     // online; ends in LoggedOut or Broken
 
   std::string take_output() { return std::exchange(output_, {}); }
   std::vector<ChatEvent> take_events() { return std::exchange(events_, {}); }
@@ -166,12 +212,17 @@ class ChatSession {
     UserId peer{};
     Purpose purpose       = Purpose::show;
     uint32_t known_msg_id = 0;  // catch_up: what had been seen when the connection broke
+    uint32_t before       = 0;  // show: the page of what is older than this; 0: the newest
+    uint32_t first_pushed = 0;  // show: the first one pushed or acknowledged since; 0: none
     Time deadline{};
   };
   struct Watched {
     uint32_t newest_seen  = 0;
     uint32_t first_pushed = 0;  // on this connection; 0 = none yet
     bool newest_is_known  = false;
+    uint32_t read_upto    = 0;      // marked as read
+    bool mark_is_sent     = false;  // on this connection
+    std::optional<bool> online;
   };
 
   template <class M>
@@ -190,12 +241,19 @@ class ChatSession {
   void on_history(Bytes body, uint16_t sequence);
   void on_catch_up(const HistoryRequest& request, std::vector<ChatLine> lines);
   void on_kick(Bytes body);
+  void on_unread(Bytes body);
+  void on_read_elsewhere(Bytes body);
+  void on_presence(Bytes body);
+  void on_statuses(Bytes body);
+  void on_own_pc(Bytes body);
+  void on_users(Bytes body);
 
   void break_off(std::string why);
   void forget_connection();
   void give_up_sends(Time now);
   void give_up_history(Time now);
   void saw(UserId peer, uint32_t msg_id);
+  void write_mark(UserId peer, Watched& watched);
 
   const Options options_;
   State state_ = State::offline;
@@ -218,6 +276,7 @@ class ChatSession {
   std::deque<std::pair<uint16_t, Ticket>> late_;  // sequence of a send given up
   std::map<uint16_t, HistoryRequest> history_;    // by sequence
   std::map<UserId, Watched> watched_;
+  uint32_t users_stamp_ = 0;  // of the newest user list
 };
 
 }  // namespace ringtalk::ctl

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,8 @@ class App;
 }
 
 namespace ringtalk::ctl {
+
+class HttpClient;
 
 inline constexpr int kExitOk     = 0;
 inline constexpr int kExitFailed = 1;  // the server, the store or a file said no
@@ -27,9 +30,23 @@ struct Context {
 
 // One line on standard error: "ringtalkctl: " and the text, control bytes escaped.
 void complain(std::string_view text);
+int fail_with(std::string_view problem);  // complains; kExitFailed
+
+// On standard output, two blanks deep. A text that is not UTF-8 (from an imported database) is mended.
+void print_json(const nlohmann::json& value);
+
+// Finds the server and its token, then lets `action` do the work.
+int with_server(const Context& context, const std::function<int(HttpClient&)>& action);
 
 void add_user_command(CLI::App& app, Context& context);
+void add_department_command(CLI::App& app, Context& context);
+void add_session_command(CLI::App& app, Context& context);
+void add_status_commands(CLI::App& app, Context& context);  // status, token, reload
+void add_top_command(CLI::App& app, Context& context);
+void add_doctor_command(CLI::App& app, Context& context);
+void add_config_command(CLI::App& app, Context& context);
 void add_chat_command(CLI::App& app, Context& context);
 void add_store_command(CLI::App& app, Context& context);
+void add_completion_command(CLI::App& app, Context& context);  // hidden; reads all the others
 
 }  // namespace ringtalk::ctl

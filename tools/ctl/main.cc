@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   ringtalk::proto::silence_protobuf_log();
 
   Context context;
-  CLI::App app{"Looks after a ringtalk server: accounts, a terminal chat, stored data."};
+  CLI::App app{
+      "Looks after a ringtalk server: accounts, sessions, health, configuration, a terminal chat."};
   app.name("ringtalkctl");
   app.set_version_flag("--version", std::string("ringtalkctl ") + RINGTALK_VERSION);
   app.add_option("--http", context.http, "HOST:PORT of the server's HTTP door")
@@ -23,14 +24,24 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--data-dir", context.data_dir,
                  "data directory of the server; its admin.token is read")
+      ->type_name("DIR")
       ->envname("RINGTALK_DATA_DIR")
       ->capture_default_str();
   app.add_flag("--json", context.json, "print JSON where a table would be printed");
   app.require_subcommand(1);
   app.fallthrough();
+  app.footer(
+      "Exit codes: 0 done, 1 it failed (standard error says why), 2 the command line is wrong.");
   add_user_command(app, context);
+  add_department_command(app, context);
+  add_session_command(app, context);
+  add_status_commands(app, context);
+  add_top_command(app, context);
+  add_doctor_command(app, context);
+  add_config_command(app, context);
   add_chat_command(app, context);
   add_store_command(app, context);
+  add_completion_command(app, context);
 
   try {
     app.parse(argc, argv);

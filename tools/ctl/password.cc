@@ -5,9 +5,14 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
 #include <iterator>
 
 #include "engine/base/assert.h"
@@ -59,15 +64,61 @@ Result<std::string> read_line(bool terminal) {
   return line;
 }
 
-}  // namespace
-
-Result<std::string> obtain_password(std::string_view given, std::string_view prompt) {
-  if (!given.empty() && given != "-") return std::string(given);
-  const bool terminal = isatty(STDIN_FILENO) == 1;
-  if (given.empty() && !terminal) return fail(Errc::unsupported);
+Result<std::string> ask_once(std::string_view prompt, bool terminal) {
   const EchoOff echo_off;  // before the question: who sees it may type
   if (terminal) fmt::print(stderr, "{}", prompt);
   return read_line(terminal);
+}
+
+Result<std::string> read_first_line(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path);
+  std::string line(kPasswordBytesMax + 2, '\0');
+  if (!file) return fail_os(errno != 0 ? errno : EIO);
+  file.read(line.data(), static_cast<std::streamsize>(line.size()));
+  if (file.bad() || (file.gcount() == 0 && errno != 0)) return fail_os(errno != 0 ? errno : EIO);
+  line.resize(static_cast<size_t>(file.gcount()));
+  line.resize(std::min(line.find('\n'), line.size()));
+  if (line.ends_with('\r')) line.pop_back();
+  if (line.size() > kPasswordBytesMax) return fail(Errc::too_large);
+  return line;
+}
+
+}  // namespace
+
+void add_password_options(CLI::App& app, PasswordSource& source) {
+  app.add_option("--password", source.given,
+                 "password (others see it in `ps`); - reads it from standard input")
+      ->type_name("PW");
+  app.add_option("--password-file", source.file, "file whose first line is the password")
+      ->type_name("FILE");
+  app.footer("Without these two: the variable RINGTALK_PASSWORD, else the terminal is asked.");
+}
+
+Result<std::string> obtain_password(const PasswordSource& source, std::string_view prompt,
+                                    Ask ask) {
+  if (!source.given.empty() && source.given != "-") return source.given;
+  if (source.given.empty() && !source.file.empty()) return read_first_line(source.file);
+  const char* variable = std::getenv("RINGTALK_PASSWORD");
+  if (source.given.empty() && variable != nullptr) return std::string(variable);
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  if (source.given.empty() && !terminal) return fail(Errc::unsupported);
+  auto password = ask_once(prompt, terminal);
+  if (!password || !terminal || ask == Ask::once || password->empty()) return password;
+  const auto again = ask_once("the same again: ", terminal);
+  if (!again) return again;
+  return *again == *password ? password : fail(Errc::refused);
+}
+
+std::string password_problem(const Error& error, const PasswordSource& source) {
+  constexpr std::string_view kWays =
+      "--password-file FILE, RINGTALK_PASSWORD, or --password - to read it from standard input";
+  switch (error.code) {
+    case Errc::refused: return "the two passwords differ: nothing was done";
+    case Errc::too_large: return fmt::format("a password has at most {} bytes", kPasswordBytesMax);
+    case Errc::os: return fmt::format("cannot read {}: {}", source.file, std::strerror(error.os));
+    default: return fmt::format("no password given: {}", kWays);
+  }
 }
 
 std::string md5hex(std::string_view text) {

@@ -150,14 +150,18 @@ void add_store_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StoreOptions>();
   CLI::App* verify_app =
       store->add_subcommand("verify", "check every record; exit 1 if something is wrong");
-  verify_app->add_option("DIR", options->directory, "data directory")->required();
+  verify_app->add_option("DIR", options->directory, "data directory")
+      ->type_name("DIR")
+      ->required();
   verify_app->callback([&context, options] {
     context.run = [&context, options] { return verify(context, *options); };
   });
 
   CLI::App* dump_app =
       store->add_subcommand("dump", "print records, one a line, in the order of the log");
-  dump_app->add_option("DIR", options->directory, "data directory")->required();
+  dump_app->add_option("DIR", options->directory, "data directory")
+      ->type_name("DIR")
+      ->required();
   dump_app->add_option("--conversation", options->conversation,
                        "A:B, only what these two users said");
   dump_app->add_option("--limit", options->limit, "print that many lines");
