@@ -62,6 +62,8 @@ class Worker {
  protected:
   // Worker's thread. False in a simulator, where a job must not wait for real time to pass.
   bool on_own_thread() const { return on_own_thread_; }
+  // stop() was called: jobs that only prepare something need not be finished.
+  bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   virtual void begin() {}
   virtual Result<void> commit() { return {}; }

@@ -11,6 +11,7 @@
 #include "gateway/tcp_connection.h"
 #include "shard/event.h"
 #include "shard/limits.h"
+#include "store/embedded/format.h"
 
 namespace ringtalk::gateway {
 namespace {
@@ -62,7 +63,9 @@ Plan make_plan(const Settings& settings) {
                     sizeof(shard::Event);
   plan.buffer_bytes        = uint64_t{plan.shards} * plan.ring.buffers * plan.ring.buffer_bytes;
   plan.repeat_window_bytes = shard::Limits{}.repeat_window_bytes;
-  plan.connection_bytes    = plan.connections * kIdleConnectionBytes;
+  plan.segment_notes_bytes =
+      plan.shards * store::segment_bytes_of(settings.store.segment_bytes, plan.shards);
+  plan.connection_bytes = plan.connections * kIdleConnectionBytes;
   return plan;
 }
 

@@ -296,6 +296,7 @@ void Server::tell_plan() {
             {{"receive_buffers_bytes", plan_.buffer_bytes},
              {"lanes_bytes", plan_.lane_bytes},
              {"repeat_windows_bytes", plan_.repeat_window_bytes},
+             {"segment_notes_bytes_at_most", plan_.segment_notes_bytes},
              {"password_threads_bytes", std::max(1u, settings_.login.password_threads) * 19 * kMiB},
              {"idle_connections_bytes_if_all_are_used", plan_.connection_bytes}});
 }
@@ -464,6 +465,7 @@ int Server::wait_for_the_end() {
     look_around();
   }
   runtime_->join();
+  if (drain_.failed.load(std::memory_order_relaxed)) give_up("store_failed_exit");
   passwords_->stop();
   const auto closed = stores_->close();
   relational_->stop();

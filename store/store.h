@@ -10,8 +10,9 @@
 //              deadline is refused if its write has not begun; afterwards its result is awaited.
 // Bound        append() and the relational calls answer Errc::full when their queue is full: the
 //              caller keeps its request (unread in the socket) and tries again.
-// Errors       After on_failed() nothing is acknowledged any more; the process ends (a retried fsync
-//              lies). A full disk is not a failure: appends answer Errc::refused until space is back.
+// Errors       After on_failed() nothing more becomes durable, and only what was is still acknowledged;
+//              the process ends (a retried fsync lies). A full disk is not a failure: appends answer
+//              Errc::refused until space is back.
 #pragma once
 
 #include <cstdint>
@@ -195,7 +196,7 @@ class Store {
   virtual Result<void> append(const Append& message) = 0;
   // A page sees every message appended before it. Errc::full: too many reads at once.
   virtual Result<void> read_page(const PageRequest& request) = 0;
-  // Durable state only. {0} for a conversation nobody wrote in.
+  // Durable state only; results that are still to be told may be in it. {0} for a conversation nobody wrote in.
   virtual Head head(ConversationId conversation) const = 0;
   // Read position: max(old, msg_id); durable within one second. The caller clamps to the newest id.
   virtual void set_cursor(UserId user, ConversationId conversation, uint32_t msg_id) = 0;

@@ -120,6 +120,8 @@ uint64_t Commit::waiting_for(uint64_t conversation) {
   if (flying())
     for (const Batch::Row& row : flying_->rows())
       if (flying_->header(row).conversation == conversation) return open_batch_ - 1;
+  for (size_t i = landed_; i < landing_->rows().size(); ++i)
+    if (landing_->header(landing_->rows()[i]).conversation == conversation) return landing_batch_;
   return 0;
 }
 
@@ -128,9 +130,13 @@ uint64_t Commit::waiting_for(uint64_t conversation) {
 void Commit::on_turn(uint64_t now_ns) {
   if (results_wait()) tell_results();
   if (flight_ == Flight::synced && now_ns >= hold_until_ns_) land();
-  if (failed_ || flying() || !something_due(now_ns)) return;
-  drop_late(now_ns);
-  if (!something_due(now_ns)) return;
+  results_left_ = kResultsPerTurn;
+  if (failed_ || flying()) return;
+  if (something_due(now_ns)) drop_late(now_ns);
+  if (!something_due(now_ns)) {
+    short_since_ns_ = 0;  // whoever waited for a segment was refused
+    return;
+  }
   if (!fits(open_->row_bytes(), open_->rows().size()) && !roll(now_ns)) return;
   close_and_write();
 }
@@ -219,6 +225,7 @@ void Commit::close_and_write() {
   add_cursors();
   write_ok_ = false;
   if (batch.all_bytes() == 0) {  // every staged block was stale
+    --batch_number_;
     flight_ = Flight::synced;
     return land();
   }
@@ -383,13 +390,20 @@ void Commit::finish_records() {
     note(header, batch.bytes() + at, place);
     at = next;
   }
+  for (const PendingHead& pending : pending_.all())
+    if (pending.noted.conversation != 0) footer_.add_head(pending.noted);
 }
 
 // For the footer. The record is not durable yet; if it never is, nor will the footer be written.
 void Commit::note(const RecordHeader& header, const std::byte* record, Pointer place) {
-  RecordView view{.header = header, .keys = {}, .body = {}};
-  if (header.flags & kHasKeys) view.keys = load_native<RecordKeys>(record + kRecordHeaderBytes);
-  footer_.add(view, place);
+  RecordKeys keys;
+  if (header.flags & kHasKeys) keys = load_native<RecordKeys>(record + kRecordHeaderBytes);
+  footer_.add_rest(header, keys);
+  if (header.kind != RecordKind::cursor) {
+    HeadEntry& noted   = pending(header.conversation).noted;
+    noted.conversation = header.conversation;
+    noted.merge(FooterBuilder::head_of(header, place));
+  }
   ++records_;
 }
 
@@ -412,6 +426,9 @@ void Commit::on_synced(int32_t result, uint32_t) noexcept {
   RT_ASSERT(write_ok_);
   RT_KILLPOINT("commit_after_sync");
   flight_ = Flight::synced;
+  metrics_.record(engine::Timing::commit_time, clock_.now_ns() - write_began_ns_);
+  metrics_.record(engine::Timing::commit_rows, flying_->rows().size());
+  metrics_.add(engine::Counter::commit_bytes, flying_->all_bytes());
   if (stall_ns_ > 0) {
     hold_until_ns_ = clock_.now_ns() + stall_ns_;
     return;
@@ -421,24 +438,20 @@ void Commit::on_synced(int32_t result, uint32_t) noexcept {
 
 void Commit::land() {
   if (results_wait()) return;  // one batch after the other: on_turn() comes back here
-  if (write_ok_) {
-    metrics_.record(engine::Timing::commit_time, clock_.now_ns() - write_began_ns_);
-    metrics_.record(engine::Timing::commit_rows, flying_->rows().size());
-    metrics_.add(engine::Counter::commit_bytes, flying_->all_bytes());
-  }
   for (const PendingHead& pending : pending_.all()) heads_.set(pending.head, pending.tail);
 
   std::swap(flying_, landing_);
-  landed_ = 0;
-  flight_ = Flight::none;
+  landed_        = 0;
+  landing_batch_ = open_batch_ - 1;
+  flight_        = Flight::none;
   if (staged_flying_ > 0) land_staged();
-  listener_.on_committed(open_batch_ - 1);
   tell_results();
 }
 
 void Commit::tell_results() {
   Batch& batch     = *landing_;
-  const size_t end = std::min(batch.rows().size(), landed_ + kResultsPerTurn);
+  const size_t end = std::min(batch.rows().size(), landed_ + results_left_);
+  results_left_ -= static_cast<uint32_t>(end - landed_);
   while (landed_ < end) {
     const Batch::Row& row      = batch.rows()[landed_++];
     const RecordHeader& header = batch.header(row);
@@ -455,6 +468,7 @@ void Commit::tell_results() {
   if (results_wait()) return;
   batch.clear();
   landed_ = 0;
+  listener_.on_committed(landing_batch_);  // pages come behind the results they may show
 }
 
 void Commit::land_staged() {

@@ -13,7 +13,8 @@
 //              No room and no spare segment: full while one is being made, refused while none can be.
 // Bound        three batches; cursors leave kCursorsMax at a time; at most kResultsPerTurn results a
 //              turn, so that a large batch does not hold the shard while the next one already flies.
-// Cost         per row: one copy, one checksum, two look-ups; per conversation and batch two more.
+// Cost         per row: one copy, one checksum, three look-ups, two of them in a small table, and an entry
+//              for the footer; per conversation and batch two more of both.
 #pragma once
 
 #include <array>
@@ -165,13 +166,15 @@ class Commit {
   FooterBuilder footer_;         // of the segment
 
   std::array<Batch, 3> batches_;
-  Batch* open_    = &batches_[0];
-  Batch* flying_  = &batches_[1];
-  Batch* landing_ = &batches_[2];
-  size_t landed_  = 0;  // rows of the landing batch whose results were told
+  Batch* open_           = &batches_[0];
+  Batch* flying_         = &batches_[1];
+  Batch* landing_        = &batches_[2];
+  size_t landed_         = 0;                // rows of the landing batch whose results were told
+  uint32_t results_left_ = kResultsPerTurn;  // that may still be told in this turn
   PendingHeads pending_;
-  uint64_t open_batch_ = 1;  // process-wide count of batches, for waiting_for()
-  uint32_t time_       = 0;  // wall seconds of the batch being closed
+  uint64_t open_batch_    = 1;  // process-wide count of batches, for waiting_for()
+  uint64_t landing_batch_ = 0;
+  uint32_t time_          = 0;  // wall seconds of the batch being closed
 
   std::array<StagedBlock, kStagedMax> staged_;
   uint32_t staged_count_  = 0;

@@ -1,6 +1,7 @@
 #include "store/embedded/footer.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "engine/base/assert.h"
 #include "engine/killpoint.h"
@@ -53,48 +54,48 @@ const std::byte* take(const std::byte* from, uint64_t count, std::vector<T>& ite
 
 }  // namespace
 
-void FooterBuilder::add(const RecordView& record, Pointer place) {
-  const RecordHeader& header = record.header;
-  if (header.kind == RecordKind::cursor) {
-    uint32_t& msg_id = cursors_[header.conversation][header.author];
-    msg_id           = std::max(msg_id, header.msg_id);
-    return;
-  }
-  HeadEntry found{.conversation = header.conversation};
-  switch (header.kind) {
+HeadEntry FooterBuilder::head_of(const RecordHeader& record, Pointer place) {
+  HeadEntry head{.conversation = record.conversation};
+  switch (record.kind) {
     case RecordKind::message:
-      found.newest      = place;
-      found.msg_id      = header.msg_id;
-      found.time        = header.time;
-      found.small_count = header.small_count;
-      found.hidden      = header.hidden;
-      found.block       = header.block;
-      if (header.repeat_key != 0 || record.keys.client_key != 0)
-        repeats_.push_back({.author     = header.author,
-                            .msg_id     = header.msg_id,
-                            .time       = header.time,
-                            .repeat_key = header.repeat_key,
-                            .client_key = record.keys.client_key,
-                            .full_key   = record.keys.full_key});
+      head.newest      = place;
+      head.msg_id      = record.msg_id;
+      head.time        = record.time;
+      head.small_count = record.small_count;
+      head.hidden      = record.hidden;
+      head.block       = record.block;
       break;
     case RecordKind::control:
-      found.control = place;
-      found.hidden  = header.hidden;
+      head.control = place;
+      head.hidden  = record.hidden;
       break;
-    case RecordKind::block: found.block = place; break;
-    case RecordKind::cursor: return;
+    case RecordKind::block: head.block = place; break;
+    case RecordKind::cursor: break;
   }
-  HeadEntry& entry   = heads_[header.conversation];
-  entry.conversation = header.conversation;
-  entry.merge(found);
+  return head;
+}
+
+void FooterBuilder::add_rest(const RecordHeader& record, const RecordKeys& keys) {
+  if (record.kind == RecordKind::cursor)
+    cursors_.push_back({record.conversation, record.author, record.msg_id});
+  if (record.kind == RecordKind::message && (record.repeat_key != 0 || keys.client_key != 0))
+    repeats_.push_back({.author     = record.author,
+                        .msg_id     = record.msg_id,
+                        .time       = record.time,
+                        .repeat_key = record.repeat_key,
+                        .client_key = keys.client_key,
+                        .full_key   = keys.full_key});
+}
+
+void FooterBuilder::add(const RecordView& record, Pointer place) {
+  if (record.header.kind != RecordKind::cursor) add_head(head_of(record.header, place));
+  add_rest(record.header, record.keys);
 }
 
 void FooterBuilder::add_damaged(const Damage& damage) {
-  HeadEntry& entry   = heads_[damage.conversation];
-  entry.conversation = damage.conversation;
-  entry.merge({.conversation = damage.conversation,
-               .newest       = Pointer::at(damage.segment, damage.offset),
-               .msg_id       = damage.msg_id});
+  add_head({.conversation = damage.conversation,
+            .newest       = Pointer::at(damage.segment, damage.offset),
+            .msg_id       = damage.msg_id});
 }
 
 Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
@@ -103,19 +104,29 @@ Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
                 .sealed     = now,
                 .records    = scan.records,
                 .end        = scan.end};
-  footer.heads.reserve(heads_.size());
-  for (const auto& [key, entry] : heads_) footer.heads.push_back(entry);
-  std::ranges::sort(footer.heads, {}, &HeadEntry::conversation);
-  for (const auto& [conversation, users] : cursors_)
-    for (const auto& [user, msg_id] : users) footer.cursors.push_back({conversation, user, msg_id});
-  std::ranges::sort(footer.cursors, [](const CursorEntry& a, const CursorEntry& b) {
-    return std::pair(a.conversation, a.user) < std::pair(b.conversation, b.user);
-  });
-  auto kept = repeats_.begin();
-  for (RepeatEntry& entry : repeats_)
-    if (still_protects(entry, now)) *kept++ = entry;
-  repeats_.erase(kept, repeats_.end());
-  footer.repeats = std::move(repeats_);
+  std::ranges::sort(heads_, {}, &HeadEntry::conversation);
+  for (const HeadEntry& head : heads_) {
+    if (footer.heads.empty() || footer.heads.back().conversation != head.conversation)
+      footer.heads.push_back(head);
+    else
+      footer.heads.back().merge(head);
+  }
+  const auto key = [](const CursorEntry& cursor) {
+    return std::tuple(cursor.conversation, cursor.user, cursor.msg_id);
+  };
+  std::ranges::sort(cursors_, {}, key);
+  for (const CursorEntry& cursor : cursors_) {  // the last of a user is the furthest
+    if (!footer.cursors.empty() && footer.cursors.back().conversation == cursor.conversation &&
+        footer.cursors.back().user == cursor.user)
+      footer.cursors.back() = cursor;
+    else
+      footer.cursors.push_back(cursor);
+  }
+  for (RepeatEntry& repeat : repeats_)
+    if (still_protects(repeat, now)) footer.repeats.push_back(repeat);
+  heads_   = {};
+  cursors_ = {};
+  repeats_ = {};
   return footer;
 }
 

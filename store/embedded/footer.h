@@ -8,7 +8,7 @@
 //          needs no new space on a full disk.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
+#include <deque>
 #include <vector>
 
 #include "engine/disk.h"
@@ -36,18 +36,26 @@ struct Footer {
   }
 };
 
-// Cost     per record one look-up by conversation, and one RepeatEntry if the record has keys.
+// Notes in the order of the log; sorting and joining wait for finish(), which is the worker's, not a
+// shard's. So a shard never pauses for a table or an array that grows.
+//
+// Bound    the notes of a segment are smaller than the segment, which has room for its footer.
 class FooterBuilder {
  public:
   void add(const RecordView& record, Pointer place);
+  // The two halves of add(), for who joins the heads of a batch himself.
+  static HeadEntry head_of(const RecordHeader& record, Pointer place);
+  void add_head(const HeadEntry& head) { heads_.push_back(head); }
+  void add_rest(const RecordHeader& record, const RecordKeys& keys);
   // A damaged newest message: its id is taken and must not be given again.
   void add_damaged(const Damage& damage);
+  // Leaves the builder empty.
   Footer finish(uint32_t segment, const Scan& scan, uint32_t now);
 
  private:
-  boost::unordered_flat_map<uint64_t, HeadEntry> heads_;
-  boost::unordered_flat_map<uint64_t, boost::unordered_flat_map<uint32_t, uint32_t>> cursors_;
-  std::vector<RepeatEntry> repeats_;
+  std::deque<HeadEntry> heads_;  // a conversation may be in it often
+  std::deque<CursorEntry> cursors_;
+  std::deque<RepeatEntry> repeats_;
 };
 
 // Errc::not_found: not sealed. Errc::corrupt: sealed, but the footer is damaged.

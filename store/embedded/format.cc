@@ -148,6 +148,12 @@ bool still_protects(RepeatEntry& entry, uint32_t now) {
   return entry.repeat_key != 0 || entry.client_key != 0;
 }
 
+uint64_t segment_bytes_of(uint64_t asked, uint32_t shards) {
+  if (asked == 0) asked = std::max<uint64_t>(4 * kMiB, 64 * kMiB / shards);
+  return std::clamp(asked / kSegmentHeaderBytes * kSegmentHeaderBytes, kSegmentBytesMin,
+                    kSegmentBytesMax);
+}
+
 std::string segment_path(uint32_t segment) { return fmt::format("log/{:08x}.seg", segment); }
 
 std::optional<uint32_t> segment_of_name(std::string_view name) {

@@ -250,6 +250,10 @@ inline constexpr uint32_t kClientKeySeconds = 24 * 3600;
 // Whether the entry still protects at `now`; drops the key that does not.
 bool still_protects(RepeatEntry& entry, uint32_t now);
 
+// What a segment of a log of that many shards takes. asked: the setting, 0 = 64 MiB for all of them together,
+// but 4 MiB each at least.
+uint64_t segment_bytes_of(uint64_t asked, uint32_t shards);
+
 // "log/0000001a.seg"
 std::string segment_path(uint32_t segment);
 std::optional<uint32_t> segment_of_name(std::string_view name);  // "0000001a.seg"

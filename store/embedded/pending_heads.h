@@ -16,6 +16,7 @@ namespace ringtalk::store {
 
 struct PendingHead {
   HeadEntry head;
+  HeadEntry noted;    // what this batch adds to its segment's footer
   uint32_t tail = 0;  // hint, see Tails
 };
 

@@ -60,11 +60,8 @@ class Recovery {
   }
 
   void make_worker() {
-    const uint64_t fallback = std::max<uint64_t>(4 * kMiB, 64 * kMiB / shards_);
-    const uint64_t wanted   = settings_.segment_bytes ? settings_.segment_bytes : fallback;
-    out_.segment_bytes      = std::clamp(wanted / kSegmentHeaderBytes * kSegmentHeaderBytes,
-                                         kSegmentBytesMin, kSegmentBytesMax);
-    uint32_t newest         = snapshot_.covered.up_to;
+    out_.segment_bytes = segment_bytes_of(settings_.segment_bytes, shards_);
+    uint32_t newest    = snapshot_.covered.up_to;
     if (!snapshot_.covered.more.empty()) newest = std::max(newest, snapshot_.covered.more.back());
     if (!files_.segments.empty()) newest = std::max(newest, files_.segments.back());
     out_.worker =

@@ -101,7 +101,8 @@ constexpr std::string_view kShowSession =
     " WHERE status <> 0";
 
 constexpr std::string_view kListSessions =
-    "SELECT peer_id, hidden_to FROM session WHERE user_id = ?1 AND type = 1 LIMIT ?2";
+    "SELECT peer_id, hidden_to FROM session WHERE user_id = ?1 AND type = 1"
+    " ORDER BY updated DESC LIMIT ?2";
 constexpr std::string_view kHideSession =
     "UPDATE session SET status = 1, hidden_to = ?3, updated = ?4"
     " WHERE user_id = ?1 AND type = 1 AND peer_id = ?2 AND hidden_to < ?3";

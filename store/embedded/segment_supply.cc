@@ -46,7 +46,7 @@ SegmentSupply::~SegmentSupply() {
 }
 
 void SegmentSupply::prepare() {
-  if (spare_ || preparing_) return;
+  if (spare_ || preparing_ || rests_) return;
   std::unique_ptr<engine::Job> job = std::make_unique<PrepareJob>(*this);
   if (worker_.submit(shard_, job)) preparing_ = true;
 }
@@ -80,13 +80,14 @@ void SegmentSupply::on_tick(uint64_t now_ns) {
   hand_over();
   if (now_ns < retry_at_ns_) return;
   retry_at_ns_ = now_ns + kRetryNs;
+  rests_       = false;
   prepare();
 }
 
 void SegmentSupply::on_prepared(Result<Segment> made) {
   RT_ASSERT(preparing_ && !spare_);
   preparing_ = false;
-  short_     = !made;
+  short_ = rests_ = !made;
   if (made) spare_ = *made;
 }
 

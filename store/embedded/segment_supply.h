@@ -55,6 +55,7 @@ class SegmentSupply {
   uint64_t retry_at_ns_ = 0;
   bool preparing_       = false;
   bool short_           = false;
+  bool rests_           = false;  // after a failure, until retry_at_ns_
 };
 
 }  // namespace ringtalk::store

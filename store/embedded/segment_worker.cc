@@ -70,6 +70,7 @@ Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
     const uint64_t count = std::min(kFillBytes, settings_.segment_bytes - at);
     if (auto done = disk_.zero(fd, at, count); !done) return done;
     at += count;
+    if (stopping()) return fail(Errc::closed);  // nobody will write to it
     began_ns = rest(began_ns);
   }
   RT_KILLPOINT("segment_after_fill");

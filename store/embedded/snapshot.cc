@@ -1,6 +1,7 @@
 #include "store/embedded/snapshot.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/assert.h"
 #include "engine/killpoint.h"

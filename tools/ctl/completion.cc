@@ -135,10 +135,11 @@ class Script {
 std::string bash_completion(const CLI::App& app) { return Script(app).text(); }
 
 void add_completion_command(CLI::App& app, Context& context) {
-  auto shell = std::make_shared<std::string>();
   CLI::App* completion =
       app.add_subcommand("completion", "a completion script for a shell")->group("");
-  completion->add_option("SHELL", *shell, "which shell")
+  completion  // there is one shell, so nobody need remember its name
+      ->add_option_function<std::string>(
+          "SHELL", [](const std::string&) {}, "which shell")
       ->check(CLI::IsMember({"bash"}))
       ->required();
   completion->callback([&app, &context] {
