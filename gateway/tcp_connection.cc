@@ -290,6 +290,7 @@ uint64_t TcpConnection::next_deadline() {
         return close_for(Counter::close_login_deadline);
       break;
     case SessionState::open:
+      if (waiting_) received_ns_ = now;  // it is we who do not read
       if (passed(received_ns_ + (is_mobile() ? limits.idle_mobile_s : limits.idle_pc_s) * kNsPerS))
         return close_for(Counter::close_idle);
       break;

@@ -63,6 +63,7 @@ Taken Contacts::profiles(Session& session, uint16_t sequence, Bytes body) {
       context_.store.find_users(std::move(ids), [this, key = session.key, user = session.user,
                                                  sequence](Result<std::vector<store::User>> found) {
         --asked_;
+        may_ask_ = true;
         if (!found) {
           refuse_storage(key, CommandId::users_info_request, sequence);
           return finish(key, {});
@@ -86,7 +87,7 @@ Taken Contacts::profiles(Session& session, uint16_t sequence, Bytes body) {
     return Taken::taken;
   }
   ++asked_;
-  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second, count);
+  context_.charge(session, count);
   session.busy = true;
   return Taken::taken;
 }
@@ -113,16 +114,9 @@ Taken Contacts::begin(Session& session, uint16_t sequence, uint32_t stamp, bool 
                           .all_pages   = applies_every_page(session),
                           .asked       = stamp,
                           .reached     = stamp};
-  const auto asked     = step(index);
-  if (asked) {
-    session.busy = true;
-    return Taken::taken;
-  }
-  lists_.give_back(index);
-  if (asked.error().code == Errc::full) return context_.stall(session);
-  refuse_storage(session.key,
-                 departments ? CommandId::department_request : CommandId::all_user_request,
-                 sequence);
+  waiting_.push_back(index);
+  may_ask_     = true;
+  session.busy = true;
   return Taken::taken;
 }
 
@@ -144,6 +138,7 @@ Result<void> Contacts::step(uint32_t index) {
 
 void Contacts::on_users(uint32_t index, Result<store::UserPage> page) {
   --asked_;
+  may_ask_ = true;
   if (!page) return fail(index);
   List& list = lists_[index];
   // Who left is news only to a client that may know him.
@@ -176,6 +171,7 @@ void Contacts::on_users(uint32_t index, Result<store::UserPage> page) {
 
 void Contacts::on_departments(uint32_t index, Result<std::vector<store::Department>> rows) {
   --asked_;
+  may_ask_ = true;
   if (!rows) return fail(index);
   List& list = lists_[index];
   const size_t count =
@@ -204,9 +200,7 @@ void Contacts::answered(uint32_t index, const PayloadRef& frame, uint32_t entrie
   List& list       = lists_[index];
   Session* session = context_.sessions.find(list.session);
   const bool alive = session && session->busy && session->is_open();
-  if (alive)
-    session->requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
-                                entries);
+  if (alive) context_.charge(*session, entries);
   if (alive && more && (list.all_pages || !frame)) {
     if (frame) answer(*session, frame);
     waiting_.push_back(index);
@@ -237,8 +231,9 @@ void Contacts::refuse_storage(SessionKey key, CommandId command, uint16_t sequen
 }
 
 void Contacts::on_turn() {
-  uint32_t steps = kStepsPerTurn;
-  for (size_t n = std::min<size_t>(waiting_.size(), kLooksPerTurn); n > 0 && steps > 0; --n) {
+  may_ask_ = false;
+  for (size_t n = std::min<size_t>(waiting_.size(), kLooksPerTurn); n > 0 && asked_ < kAskedMax;
+       --n) {
     const uint32_t index = waiting_.front();
     waiting_.pop_front();
     const Session* session = context_.sessions.find(lists_[index].session);
@@ -250,7 +245,6 @@ void Contacts::on_turn() {
       waiting_.push_back(index);
       continue;
     }
-    --steps;
     const auto asked = step(index);
     if (asked) continue;
     if (asked.error().code == Errc::full) {

@@ -9,7 +9,8 @@
 //         same sequence number. iOS and Mac ignore a second answer but store its stamp: they
 //         get one page, and go on with their next request.
 // Order   The session is busy until its last page is queued.
-// Bound   One list per session; a page of rows in memory per list; kStepsPerTurn pages a turn.
+// Bound   One list per session; kAskedMax pages of a shard at the store or here, so that the lists of
+//         thousands of clients neither hold a turn nor keep logins from the database.
 // Errors  Storage failed: no answer (an empty list would be believed).
 #pragma once
 
@@ -29,14 +30,17 @@ class Contacts {
   Taken users(Session& session, uint16_t sequence, Bytes body);
   Taken departments(Session& session, uint16_t sequence, Bytes body);
 
-  // Lists whose clients have read on.
+  // The next pages: of new lists, and of those whose clients have read on.
   void on_turn();
+  // A page came home, so another may be asked for. To be asked before the loop sleeps.
+  bool work_waits() const { return may_ask_ && !waiting_.empty(); }
 
   bool idle() const { return asked_ == 0; }
 
  private:
-  static constexpr uint32_t kRowsPerPage  = 2000;
-  static constexpr uint32_t kStepsPerTurn = 16;
+  static constexpr uint32_t kRowsPerPage = 2000;
+  static constexpr uint32_t kAskedMax =
+      2;  // pages on their way: each is a millisecond here and there
   static constexpr uint32_t kLooksPerTurn = 256;  // at who may have read on
 
   struct List {
@@ -62,6 +66,7 @@ class Contacts {
   Pool<List> lists_;
   std::deque<uint32_t> waiting_;  // for their clients, or for room in the store
   uint32_t asked_ = 0;            // calls that the store has not answered
+  bool may_ask_   = false;        // since on_turn() looked last
 };
 
 }  // namespace ringtalk::shard

@@ -31,6 +31,8 @@ class Doors {
   virtual Session& adopt(engine::Slot slot, uint32_t address) = 0;
 };
 
+inline constexpr uint64_t kRequestDebtNs = 2 * kNsPerS;  // clients wait 6 s for an answer
+
 struct Context {
   const uint32_t self;
   const uint32_t shards;
@@ -55,6 +57,11 @@ struct Context {
   uint32_t home_of(UserId user) const { return home(user, shards); }
   uint32_t home_of(ConversationId conversation) const { return home(conversation, shards); }
 
+  // Of the session's requests, beside the one that every request costs; in hundredths of one.
+  void charge(Session& session, uint32_t cost) {
+    session.requests.take_cost(loop.now_ns(), limits.requests_per_second, limits.requests_burst,
+                               cost, kRequestDebtNs);
+  }
   Taken stall(Session& session) {
     stalled.push_back(session.key);
     return Taken::waits;

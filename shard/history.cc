@@ -114,7 +114,7 @@ Taken History::ask_newest(Session& session, uint16_t sequence, Bytes body) {
 Taken History::submit(Session& session, PageAsk ask, std::span<const uint32_t> ids, uint32_t cost) {
   const uint32_t at = context_.home_of(ConversationId::single(ask.user, ask.peer));
   if (at != context_.self && !context_.mailbox.open_request(at)) return context_.stall(session);
-  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second, cost);
+  context_.charge(session, cost);
   session.busy = true;
   if (!ids.empty()) ask.ids = Payload::copy(std::as_bytes(ids));
   if (at == context_.self) {

@@ -209,7 +209,9 @@ void Login::on_account(Case login, Result<store::Account> found) {
     if (account && token && token->user == account->user.id &&
         token->password_epoch == account->epoch)
       return accept(login, *account);
-    return on_checked(login, nullptr, {});
+    // Nobody guesses a token, and whoever comes with one that ran out has not guessed a password.
+    context_.metrics.add(Counter::logins_refused);
+    return refuse(login, IM::BaseDefine::REFUSE_REASON_DB_VALIDATE_FAILED, kWrong);
   }
   const uint64_t now = context_.loop.now_ns();
   if (account && proved_.matches(account->user.id, account->epoch, login.password, now)) {

@@ -53,11 +53,6 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
 Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
   const Checked checked = fingerprints(session, sequence, message);
   context_.repeats.prefetch(checked.repeat_key);  // a cache miss, paid while the text is checked
-  if (!acceptable(session, message)) {
-    context_.metrics.add(Counter::sends_refused_rule);
-    tell_refused(session.key, sequence, refusal_of(context_, session, message));
-    return Taken::taken;
-  }
   UserEntry* user = context_.users.find(session.user);
   RT_ASSERT(user != nullptr);
   const Limits& limits = context_.limits;
@@ -67,6 +62,12 @@ Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView&
     context_.metrics.add(Counter::sends_paced);
     session.wake_at(until);
     return Taken::waits;
+  }
+  if (!acceptable(session, message)) {
+    user->sends.take(context_.loop.now_ns(), limits.sends_per_second);
+    context_.metrics.add(Counter::sends_refused_rule);
+    tell_refused(session.key, sequence, refusal_of(context_, session, message));
+    return Taken::taken;
   }
   if (session.sends_count >= kSendsInFlightMax) {
     session.waits_for_send = true;

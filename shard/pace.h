@@ -25,10 +25,15 @@ class Pace {
     if (per_second == 0) return;
     next_ns_ = std::max(next_ns_, now_ns) + kNsPerS / per_second;
   }
-  // The same for something dearer: `cost` in hundredths of one.
-  void take_cost(uint64_t now_ns, uint32_t per_second, uint32_t cost) {
+  // The same for something dearer: `cost` in hundredths of one. Nobody waits for more than debt_ns: a
+  // client that asked for much must still hear its next heartbeat before it gives up.
+  void take_cost(uint64_t now_ns, uint32_t per_second, uint32_t burst, uint32_t cost,
+                 uint64_t debt_ns) {
     if (per_second == 0) return;
-    next_ns_ = std::max(next_ns_, now_ns) + kNsPerS / per_second * cost / 100;
+    const uint64_t interval = kNsPerS / per_second;
+    const uint64_t most     = now_ns + interval * (std::max(burst, 1u) - 1) + debt_ns;
+    next_ns_ =
+        std::max(next_ns_, std::min(std::max(next_ns_, now_ns) + interval * cost / 100, most));
   }
   bool full(uint64_t now_ns) const { return next_ns_ <= now_ns; }
   uint64_t next_ns() const { return next_ns_; }

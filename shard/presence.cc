@@ -1,7 +1,5 @@
 #include "shard/presence.h"
 
-#include <google/protobuf/arena.h>
-
 #include <algorithm>
 #include <span>
 #include <vector>
@@ -17,6 +15,14 @@ using engine::PayloadRef;
 using proto::CommandId;
 
 namespace {
+
+// A protobuf field of a small number, and where the next one goes.
+uint8_t* put_field(uint8_t* to, uint8_t tag, uint32_t value) {
+  *to++ = tag;
+  for (; value >= 0x80; value >>= 7) *to++ = static_cast<uint8_t>(value | 0x80);
+  *to++ = static_cast<uint8_t>(value);
+  return to;
+}
 
 IM::BaseDefine::UserStatType state_of(bool online) {
   return online ? IM::BaseDefine::USER_STATUS_ONLINE : IM::BaseDefine::USER_STATUS_OFFLINE;
@@ -152,17 +158,26 @@ void Presence::stop() {
 Taken Presence::status(Session& session, uint16_t sequence, Bytes body) {
   IM::Buddy::IMUsersStatReq request;
   if (!proto::parse(request, body)) return unparsable(context_, session);
-  google::protobuf::Arena arena;  // a frame of ids is up to 64 Ki entries
-  auto& response = *google::protobuf::Arena::CreateMessage<IM::Buddy::IMUsersStatRsp>(&arena);
-  response.set_user_id(raw(session.user));
+  // Written by hand: a frame of ids is up to 64 Ki entries, and as many objects would hold the shard
+  // for 10 ms.
+  constexpr size_t kEntryBytesMax = 2 + 1 + 5 + 2;
+  std::vector<std::byte> frame(proto::kHeaderBytes + 6 +
+                               static_cast<size_t>(request.user_id_list_size()) * kEntryBytesMax);
+  uint8_t* const begin = reinterpret_cast<uint8_t*>(frame.data());
+  uint8_t* to          = put_field(begin + proto::kHeaderBytes, 0x08, raw(session.user));
   for (const uint32_t id : request.user_id_list()) {
-    auto& stat = *response.add_user_stat_list();
-    stat.set_user_id(id);
-    stat.set_status(state_of(has_pc(UserId(id))));
+    uint8_t* const entry = to + 2;
+    uint8_t* end         = put_field(entry, 0x08, id);
+    end                  = put_field(end, 0x10, state_of(has_pc(UserId(id))));
+    to[0]                = 0x12;
+    to[1]                = static_cast<uint8_t>(end - entry);
+    to                   = end;
   }
-  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
-                             static_cast<uint32_t>(request.user_id_list_size()));
-  answer(session, frame_of(CommandId::users_stat_response, sequence, response));
+  frame.resize(static_cast<size_t>(to - begin));
+  proto::encode_header(frame.data(), proto::make_header(CommandId::users_stat_response, sequence,
+                                                        frame.size() - proto::kHeaderBytes));
+  context_.charge(session, static_cast<uint32_t>(request.user_id_list_size()));
+  answer(session, PayloadRef::adopt(Payload::copy(frame)));
   return Taken::taken;
 }
 

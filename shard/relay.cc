@@ -15,16 +15,6 @@ Taken relay(Context& context, Session& session, uint16_t sequence, Bytes body) {
   IM::SwitchService::IMP2PCmdMsg message;
   if (!proto::parse(message, body)) return unparsable(context, session);
   const UserId to{message.to_user_id()};
-  const std::string& text = message.cmd_msg_data();
-  const bool known        = context.directory.reachable(to);
-  if (!known || text.size() > kRelayBytesMax || !proto::valid_utf8(as_bytes(text))) {
-    context.metrics.add(Counter::sends_refused_rule);
-    refuse(context, &session, CommandId::p2p_cmd_msg, sequence,
-           !known                         ? IM::Ext::Sys::EXT_RESULT_NOT_EXIST
-           : text.size() > kRelayBytesMax ? IM::Ext::Sys::EXT_RESULT_LIMIT
-                                          : IM::Ext::Sys::EXT_RESULT_PARAM);
-    return Taken::taken;
-  }
   UserEntry* user = context.users.find(session.user);
   RT_ASSERT(user != nullptr);
   const Limits& limits = context.limits;
@@ -35,6 +25,17 @@ Taken relay(Context& context, Session& session, uint16_t sequence, Bytes body) {
     session.wake_at(until);
     return Taken::waits;
   }
+  const std::string& text = message.cmd_msg_data();
+  const bool known        = context.directory.reachable(to);
+  if (!known || text.size() > kRelayBytesMax || !proto::valid_utf8(as_bytes(text))) {
+    user->sends.take(now, limits.sends_per_second);
+    context.metrics.add(Counter::sends_refused_rule);
+    refuse(context, &session, CommandId::p2p_cmd_msg, sequence,
+           !known                         ? IM::Ext::Sys::EXT_RESULT_NOT_EXIST
+           : text.size() > kRelayBytesMax ? IM::Ext::Sys::EXT_RESULT_LIMIT
+                                          : IM::Ext::Sys::EXT_RESULT_PARAM);
+    return Taken::taken;
+  }
   const uint32_t receiver = context.home_of(to);
   const bool far          = to != session.user && receiver != context.self;
   if (far && !context.mailbox.reserve(receiver)) {
@@ -43,8 +44,12 @@ Taken relay(Context& context, Session& session, uint16_t sequence, Bytes body) {
   }
   user->sends.take(now, limits.sends_per_second);
   context.metrics.add(Counter::relays);
-  message.set_from_user_id(raw(session.user));
-  PayloadRef frame = frame_of(CommandId::p2p_cmd_msg, 0, message);
+  // Made anew: unknown fields of the sender's would come through, unchecked and of any size.
+  IM::SwitchService::IMP2PCmdMsg relayed;
+  relayed.set_from_user_id(raw(session.user));
+  relayed.set_to_user_id(raw(to));
+  relayed.set_cmd_msg_data(text);
+  PayloadRef frame = frame_of(CommandId::p2p_cmd_msg, 0, relayed);
   context.users.each_session(session.user, [&](Session& other) {
     if (&other != &session) push(context, other, frame);
   });

@@ -58,6 +58,8 @@ void SessionList::on_rows(uint32_t index, Result<std::vector<store::SessionRow>>
     return complete(index);
   }
   Gathering& gathering = gatherings_[index];
+  if (Session* session = context_.sessions.find(gathering.session))
+    context_.charge(*session, kListMax + static_cast<uint32_t>(rows->size()));
   std::vector<std::vector<SessionWanted>> by_shard(context_.shards);
   for (const store::SessionRow& row : *rows) {
     const auto conversation = ConversationId::single(gathering.user, row.peer);
@@ -104,8 +106,6 @@ void SessionList::complete(uint32_t index) {
            IM::Ext::Sys::EXT_RESULT_STORAGE);
   } else if (session->is_open()) {
     answer(*session, encode(gathering));
-    session->requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
-                                kListMax);
   }
   session->wake();
 }

@@ -101,7 +101,7 @@ bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
          messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
-         context_->store.work_waits();
+         contacts_->work_waits() || context_->store.work_waits();
 }
 
 void Shard::retry_stalled() {
@@ -211,7 +211,10 @@ void Shard::announce_users(std::span<const store::UserState> users, uint32_t tic
   for (uint32_t to = 0; to < setup_.shards; ++to) {
     if (to == setup_.self) continue;
     const UsersAsk ask{ticket, PayloadRef(states).release()};
-    if (mailbox_->open_request(to)) {
+    // One that waits for that shard already goes first: the later of two changes must come later.
+    const bool in_turn =
+        std::ranges::find(announce_waiting_, to, &Waiting::to) == announce_waiting_.end();
+    if (in_turn && mailbox_->open_request(to)) {
       mailbox_->push(to, Event::of(ask));
     } else {
       announce_waiting_.push_back({to, ask});

@@ -48,6 +48,9 @@ void Unread::on_rows(uint32_t index, Result<std::vector<store::SessionRow>> rows
     gathering.failed = true;
     return complete(index);
   }
+  // Paid for what is looked at: what is listed in the end may be nothing.
+  if (Session* session = context_.sessions.find(gathering.session))
+    context_.charge(*session, static_cast<uint32_t>(rows->size()));
   std::vector<std::vector<UnreadWanted>> by_shard(context_.shards);
   for (const store::SessionRow& row : *rows) {
     const auto conversation = ConversationId::single(gathering.user, row.peer);
@@ -96,12 +99,12 @@ void Unread::complete(uint32_t index) {
     refuse(context_, session, proto::CommandId::unread_msg_cnt_request, gathering.sequence,
            IM::Ext::Sys::EXT_RESULT_STORAGE);
   } else if (session->is_open()) {
-    answer(*session, encode(*session, gathering));
+    answer(*session, encode(gathering));
   }
   session->wake();
 }
 
-PayloadRef Unread::encode(Session& session, const Gathering& gathering) {
+PayloadRef Unread::encode(const Gathering& gathering) {
   struct Entry {
     UnreadFound found;
     Bytes body;
@@ -135,8 +138,6 @@ PayloadRef Unread::encode(Session& session, const Gathering& gathering) {
     info.set_latest_msg_from_user_id(raw(found.author));
   }
   response.set_total_cnt(total);
-  session.requests.take_cost(context_.loop.now_ns(), context_.limits.requests_per_second,
-                             static_cast<uint32_t>(response.unreadinfo_list_size()));
   return frame_of(proto::CommandId::unread_msg_cnt_response, gathering.sequence, response);
 }
 
@@ -198,8 +199,11 @@ void Unread::on_turn() {
   for (size_t n = postponed_.size(); n > 0; --n) {
     const uint64_t cookie = postponed_.front();
     postponed_.pop_front();
+    const size_t others = postponed_.size();
     read(cookie);
+    const bool full = postponed_.size() > others;
     advance(static_cast<uint32_t>((cookie & ~kCookieBit) >> 32));
+    if (full) break;
   }
   for (size_t n = unsent_.size(); n > 0; --n) {
     const Unsent unsent = unsent_.front();
@@ -241,6 +245,8 @@ uint32_t Unread::count_of(UserId user, const Item& item, uint32_t small_read,
 }
 
 void Unread::list(Tally& tally, const Item& item, const store::Message& newest) {
+  // One entry of a type that a client does not know would make it drop the whole answer.
+  if (!IM::BaseDefine::MsgType_IsValid(newest.type)) return;
   const Bytes body = shown_body(newest);
   const UnreadFound entry{.peer   = item.wanted.conversation.peer_of(tally.user),
                           .author = newest.author,

@@ -100,7 +100,7 @@ class Unread {
   static uint32_t count_of(UserId user, const Item& item, uint32_t small_read,
                            uint32_t hidden_read);
   static void list(Tally& tally, const Item& item, const store::Message& newest);
-  engine::PayloadRef encode(Session& session, const Gathering& gathering);
+  engine::PayloadRef encode(const Gathering& gathering);
 
   Context& context_;
   Pool<Gathering> gatherings_;

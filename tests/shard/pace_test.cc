@@ -43,7 +43,7 @@ TEST(Pace, OffAndTiny) {
   for (int i = 0; i < 1000; ++i) {
     EXPECT_EQ(off.wait_until(0, 0, 0), 0u);
     off.take(0, 0);
-    off.take_cost(0, 0, 100);
+    off.take_cost(0, 0, 0, 100, 0);
   }
   EXPECT_TRUE(off.full(0));
   Pace one;
@@ -75,12 +75,22 @@ TEST(Pace, NeverMoreThanBurstPlusRateInAnyWindow) {
 
 TEST(Pace, CostCountsInHundredths) {
   Pace pace;
-  pace.take_cost(kNsPerS, 50, 100);
+  pace.take_cost(kNsPerS, 50, 10, 100, kNsPerS);
   EXPECT_EQ(pace.next_ns(), kNsPerS + 20 * kNsPerMs);
-  pace.take_cost(kNsPerS, 50, 50);
+  pace.take_cost(kNsPerS, 50, 10, 50, kNsPerS);
   EXPECT_EQ(pace.next_ns(), kNsPerS + 30 * kNsPerMs);
   EXPECT_FALSE(pace.full(kNsPerS));
   EXPECT_TRUE(pace.full(kNsPerS + 30 * kNsPerMs));
+}
+
+TEST(Pace, NobodyOwesMoreThanTheDebt) {
+  Pace pace;
+  pace.take_cost(kNsPerS, 50, 10, 1'000'000, 2 * kNsPerS);
+  EXPECT_EQ(pace.wait_until(kNsPerS, 50, 10), 3 * kNsPerS);
+  pace.take_cost(2 * kNsPerS, 50, 10, 1'000'000, 2 * kNsPerS);
+  EXPECT_EQ(pace.wait_until(2 * kNsPerS, 50, 10), 4 * kNsPerS) << "from now on, not from then";
+  pace.take_cost(kNsPerS, 50, 10, 100, 0);
+  EXPECT_EQ(pace.wait_until(2 * kNsPerS, 50, 10), 4 * kNsPerS) << "a debt never shrinks";
 }
 
 }  // namespace
