@@ -155,7 +155,7 @@ def metrics(state):
         lines += [f"ringtalk_sends_acknowledged_total{{{label}}} {state.sends}",
                   f"ringtalk_connections{{{label}}} 3", f"ringtalk_deliveries_total{{{label}}} {state.sends * 2}",
                   f"ringtalk_loop_busy_seconds_total{{{label}}} 0.5"]
-        for name in ("loop_turn_seconds", "store_commit_seconds"):
+        for name in ("loop_turn_seconds", "commit_seconds"):
             lines += [f'ringtalk_{name}_bucket{{{label},le="0.001"}} {state.sends}',
                       f'ringtalk_{name}_bucket{{{label},le="+Inf"}} {state.sends}']
     return "\n".join(lines) + "\n"

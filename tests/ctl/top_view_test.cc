@@ -6,6 +6,8 @@
 
 #include <random>
 
+#include "engine/metrics.h"
+
 namespace ringtalk::ctl {
 namespace {
 
@@ -102,6 +104,28 @@ TEST(TopView, RatesPerShardAndTotal) {
   EXPECT_EQ(json["shards"].size(), 2U);
   EXPECT_TRUE(json["shards"][0]["commit_p99_s"].is_null());
   EXPECT_EQ(json["total"]["sessions"], 11);
+}
+
+// What is read under a name that the server does not export would stay empty for ever.
+TEST(TopView, EveryNumberIsOneThatTheServerExports) {
+  engine::Metrics metrics;
+  const auto read_now = [&](int seconds) {
+    const engine::MetricSource source{"0", &metrics};
+    return reading(seconds, engine::prometheus_text({&source, 1}));
+  };
+  const Reading before = read_now(0);
+  for (size_t i = 0; i < static_cast<size_t>(engine::Counter::count); ++i)
+    metrics.add(static_cast<engine::Counter>(i), 100);
+  for (size_t i = 0; i < static_cast<size_t>(engine::Gauge::count); ++i)
+    metrics.set(static_cast<engine::Gauge>(i), 100);
+  for (size_t i = 0; i < static_cast<size_t>(engine::Timing::count); ++i)
+    metrics.record(static_cast<engine::Timing>(i), 100);
+  const Json row = top_json(rates_between(before, read_now(1)))["shards"][0];
+  for (const char* key : {"connections", "messages_per_s", "deliveries_per_s", "busy", "turn_p99_s",
+                          "commit_p99_s", "batch_rows"}) {
+    ASSERT_TRUE(row[key].is_number()) << key << ": " << row;
+    EXPECT_GT(row[key].get<double>(), 0) << key;
+  }
 }
 
 TEST(TopView, ARestartedServerHasNoNegativeRates) {

@@ -44,8 +44,8 @@ class Difference {
     out.deliveries_per_s = rate("deliveries_total", shard);
     out.busy             = rate("loop_busy_seconds_total", shard);
     out.turn_p99_s       = p99("loop_turn_seconds", shard);
-    out.commit_p99_s     = p99("store_commit_seconds", shard);
-    out.batch_rows       = mean("store_batch_rows", shard);
+    out.commit_p99_s     = p99("commit_seconds", shard);
+    out.batch_rows       = mean("commit_messages", shard);
     if (!shard) return out;
     const Json& status = status_of(now_.status, *shard);
     out.sessions       = number_of(status, "sessions");
