@@ -100,14 +100,8 @@ bool HttpConnection::head_done() {
     refuse(413, "body too large");
     return false;
   }
+  // Neither a length nor chunks: no body (RFC 9112 §6.3), whatever the method.
   const bool has_body = parser_->chunked() || parser_->content_length().value_or(0) > 0;
-  const auto verb     = request.method();
-  const bool brings =
-      verb == http::verb::post || verb == http::verb::patch || verb == http::verb::put;
-  if (!has_body && brings && !parser_->content_length()) {
-    refuse(411, "length required");
-    return false;
-  }
   if (has_body && !gateway_.admits(path(), bearer())) {
     refuse(401, "unauthorized");
     return false;
@@ -146,8 +140,11 @@ std::string_view HttpConnection::path() const {
 std::string_view HttpConnection::bearer() const {
   if (parser_->get().count(http::field::authorization) != 1) return {};
   const auto field = parser_->get()[http::field::authorization];
-  const std::string_view value(field.data(), field.size());
-  return value.starts_with("Bearer ") ? value.substr(7) : std::string_view{};
+  std::string_view value(field.data(), field.size());
+  constexpr std::string_view kScheme = "Bearer ";  // in any case (RFC 9110 §11.1)
+  if (!boost::beast::iequals(value.substr(0, kScheme.size()), kScheme)) return {};
+  value.remove_prefix(std::min(value.find_first_not_of(' ', kScheme.size()), value.size()));
+  return value;
 }
 
 void HttpConnection::run_request() {
