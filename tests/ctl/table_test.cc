@@ -24,6 +24,9 @@ TEST(Table, ForeignTextCannotMoveTheCursor) {
 }
 
 TEST(Table, Numbers) {
+  EXPECT_EQ(counted(0, "session"), "0 sessions");
+  EXPECT_EQ(counted(1, "session"), "1 session");
+  EXPECT_EQ(counted(1'000'000, "session"), "1000000 sessions");
   EXPECT_EQ(short_number(0), "0");
   EXPECT_EQ(short_number(999), "999");
   EXPECT_EQ(short_number(999.6), "1.0k");

@@ -82,9 +82,11 @@ int kick(const Context& context, const SessionOptions& options) {
       print_json(answer.value);
       return kExitOk;
     }
-    fmt::print("{} sessions of {} closed{}\n", field_text(answer.value, "kicked"),
-               escaped(field_text(user.value, "name")),
-               "; to keep him out: `ringtalkctl user disable`");
+    uint32_t kicked = 0;
+    if (!read_number(answer.value, "kicked", kicked))
+      return fail_with("the server does not answer like ringtalkd");
+    fmt::print("{} of {} closed; to keep him out: `ringtalkctl user disable`\n",
+               counted(kicked, "session"), escaped(field_text(user.value, "name")));
     return kExitOk;
   });
 }

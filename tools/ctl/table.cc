@@ -47,6 +47,10 @@ std::string Table::text() const {
   return out;
 }
 
+std::string counted(uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string short_number(double value) {
   constexpr const char* kUnits[] = {"", "k", "M", "G", "T"};
   size_t unit                    = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ class Table {
   std::vector<std::vector<std::string>> lines_;
 };
 
+// "1 session", "3 sessions"
+std::string counted(uint64_t count, std::string_view what);
 // "12", "9.8k", "1.2M": at most four characters for anything below a thousand million.
 std::string short_number(double value);
 // "512 B", "12.3 KiB", "1.5 GiB"

@@ -181,7 +181,7 @@ void print_report(const Context& context, const UserOptions& options,
   }
   print_troubles(report.bad);
   if (!options.skip_existing) print_troubles(report.existing);
-  fmt::print("{} rows: {} {}, {} existing, {} bad\n", report.rows, report.added,
+  fmt::print("{}: {} {}, {} existing, {} bad\n", counted(report.rows, "row"), report.added,
              options.dry_run ? "would be added" : "added", report.existing.size(),
              report.bad.size());
 }
@@ -200,7 +200,7 @@ int import_users(const Context& context, const UserOptions& options) {
   };
   const bool shows    = isatty(STDERR_FILENO) == 1;
   const auto progress = [&](const UserImport::Report& report) {
-    if (shows) fmt::print(stderr, "\r{} rows, {} added", report.rows, report.added);
+    if (shows) fmt::print(stderr, "\r{}, {} added", counted(report.rows, "row"), report.added);
   };
   return with_server(context, [&](HttpClient& client) {
     const auto report = UserImport(client, options.dry_run).run(read, progress);
