@@ -34,7 +34,6 @@ class TcpConnection final : public engine::Stream, public shard::Session {
   void finish() override;
   void abort() override;
   bool can_move() const override { return can_pass(); }
-  uint64_t since_ns() const override { return since_ns_; }
   uint64_t received_ns() const override { return received_ns_; }
   void move_to(uint32_t shard) override;
   void kicked() override;

@@ -327,7 +327,8 @@ void Login::open(Session& session, uint64_t asked_ns, const PayloadRef& response
     return session.finish();
   }
   // Among the open ones before the other goes: a PC that replaces a PC was never away.
-  session.state = SessionState::open;
+  session.state   = SessionState::open;
+  session.since_s = context_.now_s();
   context_.metrics.add(engine::Gauge::sessions, 1);
   context_.users.attach(session);
   kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER,

@@ -147,7 +147,7 @@ SessionFacts Operator::facts_of(const Session& session) const {
   return {.user         = session.user,
           .shard        = context_.self,
           .address      = session.address,
-          .since_s      = context_.now_s() - ago_s(session.since_ns()),
+          .since_s      = session.since_s,
           .idle_s       = ago_s(session.received_ns()),
           .queued_bytes = session.queued_bytes(),
           .client_type  = session.client_type};

@@ -41,7 +41,6 @@ class Session {
   virtual void finish()                               = 0;  // flush, then close
   virtual void abort()                                = 0;
   virtual bool can_move() const                       = 0;  // nothing queued or in flight
-  virtual uint64_t since_ns() const { return 0; }           // opened, when it is open
   virtual uint64_t received_ns() const { return 0; }        // its last byte
   virtual void move_to(uint32_t shard) = 0;                 // then Login::on_moved()
   virtual void kicked()                = 0;                 // closes after kKickLingerNs
@@ -56,6 +55,7 @@ class Session {
   UserId user{};
   Pace requests;              // everything but sends and confirmations
   uint32_t address      = 0;  // peer, see Ring::peer_address()
+  uint32_t since_s      = 0;  // wall clock, when it was opened
   uint32_t answer_bytes = 0;  // of the queue: answers to its own requests, which push limits spare
   uint32_t sends_head   = ~0u;  // its sends in flight, a list in Messages, oldest first
   uint32_t sends_tail   = ~0u;
