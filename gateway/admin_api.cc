@@ -62,6 +62,7 @@ void AdminApi::handle(uint64_t connection, const HttpRequest& request) {
     if (!matches(route.path, request.path, id)) continue;
     if (route.method == method) return (this->*route.handle)({connection, id, request});
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
+    if (route.method == "GET") allowed += ", HEAD";
   }
   if (allowed.empty()) return fail(connection, 404, "not found");
   setup_.http.respond(connection, {.status = 405,

@@ -49,8 +49,7 @@ void AdminApi::list_sessions(const Call& call) {
   Query query(call.request.query);
   const auto user  = query.number("user", 1, UINT32_MAX);
   const auto after = user ? 0 : query.number("after", 0, UINT64_MAX).value_or(0);
-  const auto limit = std::min<uint64_t>(
-      user ? 1 : query.number("limit", 1, UINT32_MAX).value_or(kListDefault), kListMax);
+  const auto limit = user ? 1 : query.number("limit", 1, kListMax).value_or(kListDefault);
   if (const std::string wrong = query.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   auto done = [this, connection = call.connection](shard::SessionPage page) {

@@ -25,6 +25,10 @@ constexpr size_t kPasswordMax   = 1024;  // bytes of plain text
 constexpr uint32_t kListDefault = 100;
 constexpr uint32_t kListMax     = 1000;
 
+constexpr std::string_view kNoDepartment = "department: no such department";
+constexpr std::string_view kNoDepartmentInBulk =
+    "users: the department of one does not exist; none was made";
+
 json user_json(const store::User& user) {
   return {{"id", raw(user.id)},      {"name", user.name},
           {"nick", user.nick},       {"department", user.department},
@@ -52,8 +56,7 @@ void AdminApi::list_users(const Call& call) {
   Query query(call.request.query);
   auto name        = query.text("name");
   const auto after = name ? 0 : query.number("after", 0, UINT32_MAX).value_or(0);
-  const auto limit = std::min<uint64_t>(
-      name ? 1 : query.number("limit", 1, UINT32_MAX).value_or(kListDefault), kListMax);
+  const auto limit = name ? 1 : query.number("limit", 1, kListMax).value_or(kListDefault);
   if (const std::string wrong = query.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   if (name) return find_users_named(call, std::move(*name));
@@ -134,6 +137,8 @@ void AdminApi::store_users(uint64_t connection, std::vector<store::NewUser> user
   check(connection,
         store().add_users(std::move(users), [this, connection, tokens,
                                              bulk](Result<std::vector<store::User>> stored) {
+          if (!stored && stored.error().code == Errc::refused)
+            return fail(connection, 400, bulk ? kNoDepartmentInBulk : kNoDepartment);
           if (!stored) return fail(connection, stored.error());
           on_stored(connection, *stored, tokens, bulk);
         }));
@@ -196,6 +201,8 @@ void AdminApi::update_user(uint64_t connection, UserId id, store::UserPatch patc
   check(connection,
         store().update_user(id, std::move(patch),
                             [this, connection, announced, expelled](Result<store::User> user) {
+                              if (!user && user.error().code == Errc::refused)
+                                return fail(connection, 400, kNoDepartment);
                               if (!user) return fail(connection, user.error());
                               on_updated(connection, *user, announced, expelled);
                             }));

@@ -218,7 +218,8 @@ class Store {
   virtual Result<void> find_account(std::string_view name,
                                     Callback<Account> done)      = 0;  // not_found
   virtual Result<void> find_user(UserId id, Callback<User> done) = 0;  // not_found
-  // All or none; exists: a name is taken (by another row with status other than 3).
+  // All or none; exists: a name is taken (by another row with status other than 3); refused: no such
+  // department.
   virtual Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) = 0;
   virtual Result<void> list_users(UserId after, uint32_t limit,
                                   Callback<std::vector<User>> done)                            = 0;
@@ -229,7 +230,8 @@ class Store {
   // Users of every status whose stamp is larger, lowest stamps first, about `limit`.
   virtual Result<void> list_users_since(uint64_t stamp, uint32_t limit,
                                         Callback<UserPage> done) = 0;
-  // The user as it is now, with a new stamp. not_found; exists: the name was taken meanwhile.
+  // The user as it is now, with a new stamp. not_found; exists: the name was taken meanwhile;
+  // refused: no such department.
   virtual Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) = 0;
   // Those whose stamp is larger, removed ones too, lowest stamps first; at most kDepartmentsMax.
   virtual Result<void> list_departments(uint64_t stamp, Callback<std::vector<Department>> done) = 0;

@@ -586,6 +586,8 @@ Result<UserPage> Relational::select_users_since(uint64_t stamp, uint32_t limit) 
 Result<User> Relational::patch_user(UserId id, const UserPatch& patch) {
   auto found = select_user(id);
   if (!found) return found;
+  if (patch.department)
+    if (auto ok = check_departments({*patch.department}); !ok) return std::unexpected(ok.error());
   User user        = std::move(*found);
   const auto apply = [](auto& field, const auto& wanted) {
     if (wanted) field = *wanted;
@@ -616,6 +618,10 @@ Result<User> Relational::patch_user(UserId id, const UserPatch& patch) {
 }
 
 Result<std::vector<User>> Relational::insert_users(const std::vector<NewUser>& users) {
+  std::vector<uint32_t> departments;
+  departments.reserve(users.size());
+  for (const NewUser& user : users) departments.push_back(user.department);
+  if (auto ok = check_departments(std::move(departments)); !ok) return std::unexpected(ok.error());
   const uint32_t now = now_s();
   auto stamp         = next_stamp(now);
   if (!stamp) return std::unexpected(stamp.error());
@@ -672,6 +678,15 @@ Result<std::vector<Department>> Relational::select_departments(uint64_t stamp) {
   Query query(list_departments_);
   query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX)));
   return all_rows(query.bind(2, kDepartmentsMax), read_department);
+}
+
+// Users may be in them. A bulk names few departments many times: each is looked for once.
+Result<void> Relational::check_departments(std::vector<uint32_t> ids) {
+  std::ranges::sort(ids);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (const uint32_t id : ids)
+    if (auto ok = check_parent(id, 0); !ok) return ok;
+  return {};
 }
 
 // `below` (0: a new one) may hang under `parent`.

@@ -121,6 +121,7 @@ class Relational final : public engine::Worker {
   Result<Department> select_department(uint32_t id);
   Result<std::vector<Department>> select_departments(uint64_t stamp);
   Result<void> check_parent(uint32_t parent, uint32_t below);
+  Result<void> check_departments(std::vector<uint32_t> ids);
   Result<uint64_t> next_department_stamp(uint32_t now);
   Result<Department> insert_department(const NewDepartment& department);
   Result<Department> patch_department(uint32_t id, const DepartmentPatch& patch);

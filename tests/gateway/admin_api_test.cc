@@ -45,9 +45,12 @@ TEST_F(Admin, UnknownPathsAndMethods) {
     const auto answers = exchange(send(method, "/api/v1/users", "{}"));
     ASSERT_EQ(answers.size(), 1u) << method;
     EXPECT_EQ(answers[0].status, 405) << method;
-    EXPECT_EQ(answers[0].fields.at("Allow"), "GET, POST");
+    EXPECT_EQ(answers[0].fields.at("Allow"), "GET, HEAD, POST");
   }
-  EXPECT_EQ(status_of(ask("/api/v1/users:bulk")), 405);
+  const auto bulk = exchange(ask("/api/v1/users:bulk"));
+  ASSERT_EQ(bulk.size(), 1u);
+  EXPECT_EQ(bulk[0].status, 405);
+  EXPECT_EQ(bulk[0].fields.at("Allow"), "POST");
   EXPECT_EQ(status_of(ask("/api/v1/sessions:kick")), 405);
   EXPECT_EQ(status_of(ask("/api/v1/users/1/token")), 405);
   EXPECT_EQ(status_of(send("DELETE", "/api/v1/users/1", "")), 405);
@@ -69,6 +72,12 @@ TEST_F(Admin, FieldsThatNobodyKnowsAreNamed) {
   EXPECT_EQ(error_of(ask("/api/v1/users?limit=1&off=3")), "400 off: unknown field");
   EXPECT_EQ(error_of(ask("/api/v1/users?limit=1&limit=2")), "400 limit: twice");
   EXPECT_EQ(error_of(ask("/api/v1/users?name=a&limit=2")), "400 limit: unknown field");
+  for (const char* path : {"/api/v1/users", "/api/v1/sessions"}) {
+    EXPECT_EQ(status_of(ask(path + std::string("?limit=1000"))), 200);
+    for (const char* limit : {"0", "1001", "4294967296"})
+      EXPECT_EQ(error_of(ask(path + std::string("?limit=") + limit)),
+                "400 limit: a whole number from 1 to 1000");
+  }
   EXPECT_EQ(error_of(ask("/api/v1/users?name=%4")), "400 query: bad percent encoding");
   EXPECT_EQ(error_of(ask("/api/v1/status?x")), "400 x: unknown field");
   // What is named back is fit to be shown.
@@ -122,8 +131,9 @@ TEST_F(Admin, AUserIsShown) {
 }
 
 TEST_F(Admin, EveryFieldOfAUserChanges) {
+  ASSERT_EQ(status_of(post("/api/v1/departments", R"({"name":"one"})")), 201);
   const std::string body =
-      R"({"nick":"Neu","department":7,"sex":2,"phone":"+4912345678","email":"a@b.example",)"
+      R"({"nick":"Neu","department":1,"sex":2,"phone":"+4912345678","email":"a@b.example",)"
       R"("avatar":"/g0/x.png","signature":"hallo","domain":"neu"})";
   const uint64_t before     = call(ask("/api/v1/users/1")).second["stamp"];
   const auto [status, user] = call(send("PATCH", "/api/v1/users/1", body));
@@ -241,6 +251,29 @@ TEST_F(Admin, ALoginUnderWayDoesNotOutliveItsPassword) {
 
 // --- departments ---------------------------------------------------------------------------------------------
 
+TEST_F(Admin, UsersAreInDepartmentsThatThereAre) {
+  ASSERT_EQ(status_of(post("/api/v1/departments", R"({"name":"stays"})")), 201);
+  ASSERT_EQ(status_of(post("/api/v1/departments", R"({"name":"goes"})")), 201);
+  ASSERT_EQ(status_of(send("DELETE", "/api/v1/departments/2", "")), 200);
+  for (const char* nowhere : {"2", "77"}) {
+    const std::string department = "\"department\":" + std::string(nowhere) + "}";
+    EXPECT_EQ(error_of(send("PATCH", "/api/v1/users/1", "{" + department)),
+              "400 department: no such department");
+    EXPECT_EQ(error_of(post("/api/v1/users", "{\"name\":\"x\"," + department)),
+              "400 department: no such department");
+    EXPECT_EQ(
+        error_of(post("/api/v1/users:bulk",
+                      R"({"users":[{"name":"x","department":1},{"name":"y",)" + department + "]}")),
+        "400 users: the department of one does not exist; none was made");
+  }
+  EXPECT_TRUE(call(ask("/api/v1/users?name=x")).second["users"].empty());
+  EXPECT_EQ(status_of(post("/api/v1/users:bulk",
+                           R"({"users":[{"name":"x","department":1},{"name":"y"}]})")),
+            201);
+  EXPECT_EQ(call(ask("/api/v1/users?name=x")).second["users"][0]["department"], 1);
+  EXPECT_EQ(status_of(send("PATCH", "/api/v1/users/1", R"({"department":0})")), 200);
+}
+
 TEST_F(Admin, Departments) {
   const auto [status, sales] =
       call(post("/api/v1/departments", R"({"name":"Verkauf","priority":3})"));
@@ -327,6 +360,20 @@ TEST_F(Admin, SessionsOfAllShardsArePagedThrough) {
   EXPECT_EQ(call(ask("/api/v1/sessions?after=4294967295")).first, 200);
   for (const char* query : {"user=0", "user=x", "limit=0", "after=-1", "user=1&after=2"})
     EXPECT_EQ(status_of(ask("/api/v1/sessions?" + std::string(query))), 400) << query;
+}
+
+// Both clocks are read in pieces of a second: the difference of two roundings would wander.
+TEST_F(Admin, TheTimeOfALoginStaysWhatItIs) {
+  world_.advance(500 * kNsPerMs);
+  world_.enter(1, kWindows);
+  const auto since = [&] {
+    return call(ask("/api/v1/sessions?user=1")).second["sessions"][0]["since"].get<uint64_t>();
+  };
+  const uint64_t first = since();
+  for (int i = 0; i < 30; ++i) {
+    world_.advance(170 * kNsPerMs);
+    EXPECT_EQ(since(), first);
+  }
 }
 
 TEST_F(Admin, KickedByTheOperator) {

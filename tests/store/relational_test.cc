@@ -163,6 +163,7 @@ TEST_F(RelationalTest, FileIsPrivateAndDurableByItsSettings) {
 }
 
 TEST_F(RelationalTest, AddedUsersAreFound) {
+  for (const char* name : {"one", "two", "three"}) ASSERT_TRUE(add_department(name));
   auto added = add({{.name = "alice", .nick = "Alice", .password = "$argon2id$a", .department = 3},
                     {.name = "bob"}});
   ASSERT_TRUE(added);
@@ -544,12 +545,13 @@ TEST_F(RelationalTest, AStepThatFailsLeavesTheOldVersion) {
 }
 
 TEST_F(RelationalTest, PatchChangesWhatIsSetAndStamps) {
-  ASSERT_TRUE(add({{.name = "alice", .nick = "A", .password = "old", .department = 4}}));
+  ASSERT_TRUE(add_department("one"));
+  ASSERT_TRUE(add({{.name = "alice", .nick = "A", .password = "old", .department = 1}}));
   sql("UPDATE user SET legacy_password = 'l', legacy_salt = 's'");
   const auto nick = patch(1, {.nick = "Alice' OR 1=1", .sex = 2});
   ASSERT_TRUE(nick);
   EXPECT_EQ(nick->nick, "Alice' OR 1=1");
-  EXPECT_EQ(nick->department, 4u);
+  EXPECT_EQ(nick->department, 1u);
   EXPECT_EQ(nick->stamp, kNow + 1);
   auto now = account("alice");
   EXPECT_EQ(now->user.nick, "Alice' OR 1=1");
@@ -693,6 +695,27 @@ TEST_F(RelationalTest, DepartmentsAreATree) {
       "2");
   EXPECT_EQ(add_department("below a circle", 2)->id, 4u);
   EXPECT_EQ(patch_department(1, {.parent = 4}).error().code, Errc::refused);
+}
+
+TEST_F(RelationalTest, UsersAreInDepartmentsThatThereAre) {
+  ASSERT_TRUE(add_department("stays"));
+  ASSERT_TRUE(add_department("goes"));
+  ASSERT_TRUE(remove_department(2));
+  ASSERT_TRUE(add({{.name = "alice", .department = 1}, {.name = "bob"}}));
+  for (const uint32_t nowhere : {2u, 3u, UINT32_MAX}) {
+    EXPECT_EQ(patch(1, {.department = nowhere}).error().code, Errc::refused);
+    EXPECT_EQ(add({{.name = "carol", .department = 1}, {.name = "dave", .department = nowhere}})
+                  .error()
+                  .code,
+              Errc::refused);
+    EXPECT_EQ(account("carol").error().code, Errc::not_found) << "all or none";
+  }
+  EXPECT_EQ(patch(9, {.department = 3}).error().code, Errc::not_found);
+  EXPECT_EQ(account("alice")->user.department, 1u);
+  EXPECT_TRUE(patch(1, {.department = 0}));
+  // Who is in one that went before this was checked can still be changed otherwise.
+  sql("UPDATE user SET department = 2 WHERE id = 2");
+  EXPECT_TRUE(patch(2, {.nick = "Bob"}));
 }
 
 TEST_F(RelationalTest, AHiddenSessionRemembersHowFar) {

@@ -11,6 +11,7 @@
 #include "engine/base/bytes.h"
 #include "proto/utf8.h"
 #include "tools/ctl/password.h"
+#include "tools/ctl/table.h"
 
 namespace ringtalk::ctl {
 
@@ -95,12 +96,14 @@ bool UserImport::learn_server() {
   // Names of departments are a comfort: without them ids still work.
   const auto answer = client_.call(HttpClient::Method::get, "/api/v1/departments");
   if (!answer || !answer.value.contains("departments")) return true;
+  department_ids_.emplace();
   for (const Json& entry : answer.value["departments"]) {
     uint32_t id = 0, status = 0;
     std::string name;
     if (read_number(entry, "id", id) && read_text(entry, "name", name) &&
         (!read_number(entry, "status", status) || status == 0)) {
       departments_.emplace(name, id);
+      department_ids_->insert(id);
     }
   }
   return true;
@@ -127,7 +130,8 @@ bool UserImport::read_heading(const CsvReader::Row& row) {
 std::string UserImport::read_entry(const CsvReader::Row& row, Entry& entry) {
   if (!row.problem.empty()) return row.problem;
   if (row.fields.size() != columns_.size())
-    return fmt::format("{} fields, the heading has {}", row.fields.size(), columns_.size());
+    return fmt::format("{}, the heading has {}", counted(row.fields.size(), "field"),
+                       columns_.size());
   const auto field = [&](std::string_view column) -> std::string {
     const auto at = columns_.find(column);
     return at == columns_.end() ? std::string() : row.fields[at->second];
@@ -146,6 +150,8 @@ std::string UserImport::read_entry(const CsvReader::Row& row, Entry& entry) {
       return fmt::format("department: no department is called \"{}\"", department);
     entry.department = known->second;
   }
+  if (entry.department != 0 && department_ids_ && !department_ids_->contains(entry.department))
+    return fmt::format("department: there is no department {}", entry.department);
   entry.password = field("password");
   if (entry.password.size() > kPasswordBytesMax) return "password: at most 1024 bytes";
   return {};

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -70,8 +71,9 @@ class UserImport {
   Report report_;
   std::map<std::string, size_t, std::less<>> columns_;
   std::set<std::string, std::less<>> existing_;
-  std::map<std::string, uint64_t, std::less<>> seen_;  // name → line
-  std::map<std::string, uint32_t, std::less<>> departments_;
+  std::map<std::string, uint64_t, std::less<>> seen_;         // name → line
+  std::map<std::string, uint32_t, std::less<>> departments_;  // by name
+  std::optional<std::set<uint32_t>> department_ids_;          // if the server told
   std::vector<Entry> portion_;
 };
 
