@@ -176,6 +176,9 @@ class Verifier {
   uint32_t block_segment_ = 0;
 };
 
+constexpr std::string_view kDamaged = "damaged";
+constexpr std::string_view kTorn    = "torn";
+
 const char* kind_name(RecordKind kind) {
   switch (kind) {
     case RecordKind::message: return "message";
@@ -209,7 +212,7 @@ Result<VerifyReport> verify_log(engine::Disk& disk) {
 }
 
 Result<void> dump_log(engine::Disk& disk, std::optional<uint64_t> conversation,
-                      const std::function<void(const std::string&)>& print) {
+                      const std::function<void(const DumpEntry&)>& print) {
   auto files = look(disk);
   if (!files) return std::unexpected(files.error());
   const uint32_t salt = salt_sum(files->salt);
@@ -220,23 +223,41 @@ Result<void> dump_log(engine::Disk& disk, std::optional<uint64_t> conversation,
     const auto show = [&](const RecordView& record, Pointer place) {
       const RecordHeader& header = record.header;
       if (conversation && header.conversation != *conversation) return;
-      print(fmt::format(
-          "{:08x}:{:<9} batch {:<6} {:<7} {:016x} id {:<8} by {:<8} time {} type {} bytes {}{}",
-          segment, place.offset(), header.batch, kind_name(header.kind), header.conversation,
-          header.msg_id, header.author, header.time, header.type, header.body_bytes,
-          header.kind == RecordKind::message ? body_text(record.body) : ""));
+      print({.kind    = kind_name(header.kind),
+             .segment = segment,
+             .offset  = place.offset(),
+             .record  = &record});
     };
     auto scan = scan_segment(disk, *fd, segment, salt, footer ? footer->end : 0, show);
     disk.close(*fd);
     if (!scan) return std::unexpected(scan.error());
     for (const Damage& damage : scan->damages)
-      print(fmt::format("{:08x}:{:<9} DAMAGED {} bytes", segment, damage.offset, damage.bytes));
+      print({.kind = kDamaged, .segment = segment, .offset = damage.offset, .bytes = damage.bytes});
     if (scan->torn_bytes > 0)
-      print(fmt::format("{:08x}:{:<9} torn tail, {} bytes", segment, scan->end, scan->torn_bytes));
-    print(fmt::format("{:08x}: {} records, {}", segment, scan->records,
-                      footer ? "sealed" : "not sealed"));
+      print({.kind = kTorn, .segment = segment, .offset = scan->end, .bytes = scan->torn_bytes});
+    print({.kind    = "segment",
+           .segment = segment,
+           .records = scan->records,
+           .sealed  = footer.has_value()});
   }
   return {};
+}
+
+std::string dump_text(const DumpEntry& entry) {
+  if (entry.kind == kDamaged)
+    return fmt::format("{:08x}:{:<9} DAMAGED {} bytes", entry.segment, entry.offset, entry.bytes);
+  if (entry.kind == kTorn)
+    return fmt::format("{:08x}:{:<9} torn tail, {} bytes", entry.segment, entry.offset,
+                       entry.bytes);
+  if (!entry.record)
+    return fmt::format("{:08x}: {} record{}, {}", entry.segment, entry.records,
+                       entry.records == 1 ? "" : "s", entry.sealed ? "sealed" : "not sealed");
+  const RecordHeader& header = entry.record->header;
+  return fmt::format(
+      "{:08x}:{:<9} batch {:<6} {:<7} {:016x} id {:<8} by {:<8} time {} type {} bytes {}{}",
+      entry.segment, entry.offset, header.batch, entry.kind, header.conversation, header.msg_id,
+      header.author, header.time, header.type, header.body_bytes,
+      header.kind == RecordKind::message ? body_text(entry.record->body) : "");
 }
 
 }  // namespace ringtalk::store

@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/disk.h"
@@ -37,9 +38,21 @@ struct VerifyReport {
 
 Result<VerifyReport> verify_log(engine::Disk& disk);
 
-// One line per record, in log order; only those of one conversation if asked. Bodies as length and, when
-// they are plain text, their first 60 characters.
+// A record, a place without one, or the end of a segment.
+struct DumpEntry {
+  std::string_view kind;  // "message", "control", "cursor", "block"; "damaged", "torn"; "segment"
+  uint32_t segment         = 0;
+  uint64_t offset          = 0;        // not of a segment
+  const RecordView* record = nullptr;  // gone when the callback returns
+  uint64_t bytes           = 0;        // damaged, torn
+  uint64_t records         = 0;        // segment: in it
+  bool sealed              = false;    // segment
+};
+
+// In log order; only the records of one conversation if asked.
 Result<void> dump_log(engine::Disk& disk, std::optional<uint64_t> conversation,
-                      const std::function<void(const std::string&)>& print);
+                      const std::function<void(const DumpEntry&)>& print);
+// One line. A body as its length and, when it is plain text, its first 60 characters.
+std::string dump_text(const DumpEntry& entry);
 
 }  // namespace ringtalk::store

@@ -246,8 +246,9 @@ TEST(LogDamage, VerifyAndDumpTellWhatIsThere) {
   EXPECT_EQ(verified->conversations, 3u);
   EXPECT_EQ(verified->unsealed, 2u);  // the live one and the spare
   uint64_t lines = 0;
-  ASSERT_TRUE(dump_log(world.disk, pair(1, 2).key, [&](const std::string& line) {
-                lines += line.find("message") != std::string::npos;
+  ASSERT_TRUE(dump_log(world.disk, pair(1, 2).key, [&](const DumpEntry& entry) {
+                lines += entry.kind == "message";
+                EXPECT_EQ(dump_text(entry).find('\n'), std::string::npos);
               }).has_value());
   EXPECT_EQ(lines, world.model[pair(1, 2)].size());
 }

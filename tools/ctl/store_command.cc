@@ -5,6 +5,7 @@
 //         and a server cannot start meanwhile.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/evp.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -19,9 +20,11 @@
 
 #include "engine/disk.h"
 #include "proto/ids.h"
+#include "proto/utf8.h"
 #include "store/embedded/verify.h"
 #include "tools/ctl/command.h"
 #include "tools/ctl/printable.h"
+#include "tools/ctl/table.h"
 
 namespace ringtalk::ctl {
 
@@ -86,18 +89,18 @@ void print_json(const store::VerifyReport& report) {
 }
 
 void print_text(const store::VerifyReport& report) {
-  fmt::print(
-      "{} messages in {} conversations; {} records, {} bytes, in {} segments ({} not sealed){}\n",
-      report.messages, report.conversations, report.records, report.bytes, report.segments,
-      report.unsealed, report.snapshot ? ", a snapshot" : "");
+  fmt::print("{} in {}; {}, {}, in {} ({} not sealed){}\n", counted(report.messages, "message"),
+             counted(report.conversations, "conversation"), counted(report.records, "record"),
+             counted(report.bytes, "byte"), counted(report.segments, "segment"), report.unsealed,
+             report.snapshot ? ", a snapshot" : "");
   if (report.torn_bytes > 0) {
-    fmt::print("a torn tail of {} bytes: never acknowledged, cut at the next start\n",
-               report.torn_bytes);
+    fmt::print("a torn tail of {}: never acknowledged, cut at the next start\n",
+               counted(report.torn_bytes, "byte"));
   }
   for (const std::string& problem : report.problems) fmt::print("{}\n", escaped(problem));
   const uint64_t unlisted = report.problems_count - report.problems.size();
-  if (unlisted > 0) fmt::print("and {} problems more\n", unlisted);
-  fmt::print("{}\n", report.clean() ? "sound" : fmt::format("{} problems", report.problems_count));
+  if (unlisted > 0) fmt::print("and {} more\n", counted(unlisted, "problem"));
+  fmt::print("{}\n", report.clean() ? "sound" : counted(report.problems_count, "problem"));
 }
 
 int verify(const Context& context, const StoreOptions& options) {
@@ -122,20 +125,59 @@ std::optional<uint64_t> read_conversation(std::string_view text) {
   return ConversationId::single(UserId(a), UserId(b)).key;
 }
 
-int dump(const StoreOptions& options) {
+// Content that is not UTF-8 cannot stand in JSON.
+std::string base64(Bytes bytes) {
+  std::string out((bytes.size() + 2) / 3 * 4, '\0');
+  std::string room(out.size() + 1, '\0');  // EVP_EncodeBlock() ends it with a zero
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(room.data()),
+                  reinterpret_cast<const unsigned char*>(bytes.data()),
+                  static_cast<int>(bytes.size()));
+  return out.assign(room, 0, out.size());
+}
+
+// Records and places without one; a segment's end is none.
+void print_json(const store::DumpEntry& entry) {
+  nlohmann::json line{{"kind", entry.kind}, {"segment", entry.segment}, {"offset", entry.offset}};
+  if (entry.record == nullptr) {
+    line["bytes"] = entry.bytes;
+  } else {
+    const store::RecordHeader& header = entry.record->header;
+    line["batch"]                     = header.batch;
+    line["conversation"]              = fmt::format("{:016x}", header.conversation);
+    line["msg_id"]                    = header.msg_id;
+    line["author"]                    = header.author;
+    line["time"]                      = header.time;
+    line["type"]                      = header.type;
+    line["bytes"]                     = header.body_bytes;
+    const Bytes body                  = entry.record->body;
+    if (header.kind != store::RecordKind::message) {
+    } else if (proto::valid_utf8(body)) {
+      line["body"] = as_text(body);
+    } else {
+      line["body_base64"] = base64(body);
+    }
+  }
+  fmt::print("{}\n", line.dump());
+}
+
+int dump(const Context& context, const StoreOptions& options) {
   const auto conversation = read_conversation(options.conversation);
   if (!options.conversation.empty() && !conversation) {
     complain("--conversation wants two user ids, as 1:2");
     return kExitUsage;
   }
   uint64_t lines   = 0;
-  const auto print = [&](const std::string& line) {
-    if (lines++ < options.limit) fmt::print("{}\n", escaped(line));
+  const auto print = [&](const store::DumpEntry& entry) {
+    if (context.json && entry.kind == "segment") return;
+    if (lines++ >= options.limit) return;
+    if (context.json) return print_json(entry);
+    fmt::print("{}\n", escaped(store::dump_text(entry)));
   };
   return with_log(options.directory, [&](engine::Disk& disk) -> Result<int> {
     const auto dumped = store::dump_log(disk, conversation, print);
     if (!dumped) return std::unexpected(dumped.error());
-    if (lines > options.limit) fmt::print("and {} lines more\n", lines - options.limit);
+    if (lines > options.limit && !context.json)
+      fmt::print("and {} more\n", counted(lines - options.limit, "line"));
     return kExitOk;
   });
 }
@@ -150,22 +192,20 @@ void add_store_command(CLI::App& app, Context& context) {
   auto options = std::make_shared<StoreOptions>();
   CLI::App* verify_app =
       store->add_subcommand("verify", "check every record; exit 1 if something is wrong");
-  verify_app->add_option("DIR", options->directory, "data directory")
-      ->type_name("DIR")
-      ->required();
+  verify_app->add_option("DIR", options->directory, "data directory")->type_name("DIR")->required();
   verify_app->callback([&context, options] {
     context.run = [&context, options] { return verify(context, *options); };
   });
 
   CLI::App* dump_app =
       store->add_subcommand("dump", "print records, one a line, in the order of the log");
-  dump_app->add_option("DIR", options->directory, "data directory")
-      ->type_name("DIR")
-      ->required();
+  dump_app->add_option("DIR", options->directory, "data directory")->type_name("DIR")->required();
   dump_app->add_option("--conversation", options->conversation,
                        "A:B, only what these two users said");
   dump_app->add_option("--limit", options->limit, "print that many lines");
-  dump_app->callback([&context, options] { context.run = [options] { return dump(*options); }; });
+  dump_app->callback([&context, options] {
+    context.run = [&context, options] { return dump(context, *options); };
+  });
 }
 
 }  // namespace ringtalk::ctl
