@@ -139,7 +139,11 @@ def imports(ctl, folder, sales):
     ctl("user", "import", path + ".none", code=1)
     said(ctl, "cannot open")
     out = ctl("user", "import", "-", stdin="nick,name\nSam,sam\n")
-    assert out == "1 rows: 1 added, 0 existing, 0 bad\n", out
+    assert out == "1 row: 1 added, 0 existing, 0 bad\n", out
+    write("name,department\nlost,4000000000\n")
+    for more in ([], ["--dry-run"]):
+        report = ctl.json("user", "import", path, *more, code=1)
+        assert report["bad"][0]["error"] == "department: there is no department 4000000000", report
     print("ok    imports", flush=True)
 
 
@@ -290,6 +294,10 @@ def local(ctl, folder):
     for verb in ("user", "department", "session", "status", "top", "doctor", "config", "token", "reload", "chat"):
         assert f"' {verb}') path='{verb}'" in script, verb
     assert "completion" not in script.split("COMPREPLY=()", 1)[1], "hidden verbs stay hidden"
+    for args, there in ((["frobnicate"], "ringtalkctl"), (["user", "frobnicate"], "ringtalkctl user"),
+                        (["--json", "frobnicate"], "ringtalkctl")):
+        ctl(*args, code=2)
+        said(ctl, "no verb frobnicate", f"`{there} --help`")
     for args in ([], ["user"], ["department"], ["session", "kick"], ["config"], ["top", "x"], ["nonsense"],
                  ["user", "import"], ["doctor", "--pid", "x"]):
         ctl(*args, code=2)

@@ -9,6 +9,24 @@
 #include "proto/parse.h"
 #include "tools/ctl/command.h"
 
+namespace {
+
+// Of a verb that there is not: CLI11 only says that one is missing. Else empty.
+std::string unknown_verb(const CLI::App& app) {
+  const auto rest = app.remaining(/*recurse=*/true);
+  if (rest.empty() || rest.front().starts_with('-')) return {};
+  const CLI::App* at = &app;
+  std::string path   = app.get_name();
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  if (at->get_subcommands([](const CLI::App*) { return true; }).empty()) return {};
+  return fmt::format("no verb {}: `{} --help` lists them", rest.front(), path);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace ringtalk::ctl;  // NOLINT: this file only joins what the others offer
   std::signal(SIGPIPE, SIG_IGN);
@@ -46,6 +64,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (const std::string unknown = unknown_verb(app);
+        !unknown.empty() && error.get_exit_code() != 0) {
+      complain(unknown);
+      return kExitUsage;
+    }
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   try {
