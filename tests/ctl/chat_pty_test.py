@@ -42,7 +42,10 @@ class People:
 def accounts(people):
     out = people.run("user", "add", "alice", "--password", "alice's password", "--nick", "Alice A")
     assert out.startswith("alice has id "), out
-    people.run("user", "add", "bob", "--password", "-", "--department", "7", stdin="bob's password\n")
+    sales = json.loads(people.run("department", "add", "Sales", "--json"))["id"]
+    people.run("user", "add", "bob", "--password", "-", "--department", str(sales), stdin="bob's password\n")
+    lost = people.run("user", "add", "nobody", "--password", "x", "--department", "77", code=1)
+    assert "department: no such department" in lost, lost
     carol = json.loads(people.run("--json", "user", "add", "carol", "--password", "x"))
     assert carol["name"] == "carol" and carol["id"] > 0, carol
     assert "not added" in people.run("user", "add", "bob", "--password", "y", code=1)
@@ -52,15 +55,30 @@ def accounts(people):
     listed = json.loads(people.run("user", "list", "--json"))["users"]
     people.ids = {user["name"]: user["id"] for user in listed}
     assert {"alice", "bob", "carol"} <= {user["name"] for user in listed}, listed
-    assert [user["department"] for user in listed if user["name"] == "bob"] == [7], listed
+    assert [user["department"] for user in listed if user["name"] == "bob"] == [sales], listed
     print("ok    accounts", flush=True)
 
 
 def login_refused(people):
     with people.chat("alice", password="wrong") as terminal:
         assert terminal.exit_code() == 1
-        terminal.expect("login refused")
+        line = terminal.expect("login refused")
+        assert "wrong name or password" in line and line.isascii(), line
     print("ok    login refused", flush=True)
+
+
+def token(people):
+    """What `token` prints is a way in, and a kick by an operator is told."""
+    text = people.run("token", "bob").strip()
+    with people.chat("bob", password=f"token:{text}") as bob:
+        bob.expect("logged in as bob")
+        assert people.run("session", "kick", "bob").startswith("1 session of bob closed"), "kick"
+        assert bob.exit_code() == 1
+        assert "operator" in bob.expect("logged out: ")
+    with people.chat("bob", password=f"token:{text}x") as bob:
+        assert bob.exit_code() == 1
+        bob.expect("login refused")
+    print("ok    token", flush=True)
 
 
 def conversation(people):
@@ -132,10 +150,10 @@ def unread(people):
             phone.expect("25 unread")
             bob.enter("/to alice")
             bob.expect("--- 10 messages with alice, oldest first")
-            bob.wait(lambda: count(bob, "alice: while you were away 24") == 1, "the newest")
+            bob.wait(lambda: count(bob, "alice: while you were away 24") == 2, "the newest: announced and shown")
             bob.never("alice: while you were away 14")
             bob.expect("alice is online")
-            phone.expect("alice read up to")  # 0x0304
+            phone.expect("you have read up to 30 with alice on another device")  # 0x0304
             bob.enter("/unread")
             bob.expect("nothing is unread")
             bob.enter("/more 10")
@@ -227,9 +245,17 @@ def stored(people):
     pair = f"{people.ids['alice']}:{people.ids['bob']}"
     lines = [line for line in people.run("store", "dump", folder, "--conversation", pair).splitlines()
              if " message " in line]
-    assert len(lines) == report["messages"] - 30, f"{len(lines)} lines, {report}"
+    assert len(lines) == report["messages"] - 31, f"{len(lines)} lines, {report}"
     few = people.run("store", "dump", folder, "--limit", "3").splitlines()
     assert len(few) == 4 and few[3].startswith("and "), few
+    rows = [json.loads(line) for line in
+            people.run("store", "dump", folder, "--conversation", pair, "--json").splitlines()]
+    assert {row["kind"] for row in rows} >= {"message", "cursor"}, rows[:3]
+    messages = [row for row in rows if row["kind"] == "message"]
+    assert len(messages) == len(lines) and all(len(row["body"]) == row["bytes"] for row in messages), messages[:3]
+    assert set(messages[0]) == {"kind", "segment", "offset", "batch", "conversation", "msg_id", "author", "time",
+                                "type", "bytes", "body"}, messages[0]
+    assert len(people.run("store", "dump", folder, "--json", "--limit", "3").splitlines()) == 3
     people.run("store", "dump", folder, "--conversation", "1:1", code=2)
     people.run("store", "verify", folder + "/nothing", code=1)
     assert "no message log" in people.run("store", "verify", os.path.join(folder, "log"), code=1)
@@ -243,7 +269,11 @@ def stored(people):
         log.write(bytes([byte[0] ^ 1]))
         log.flush()
         out = people.run("store", "verify", folder, code=1)
-        assert "problems" in out, out
+        assert out.endswith(("1 problem\n", " problems\n")), out
+        report = json.loads(people.run("store", "verify", folder, "--json", code=1))
+        assert not report["clean"] and report["problems"], report
+        places = [json.loads(line) for line in people.run("store", "dump", folder, "--json").splitlines()]
+        assert any(place["kind"] in ("damaged", "torn") and place["bytes"] > 0 for place in places), places[:3]
         log.seek(4096 + 24)
         log.write(byte)
     people.run("store", "verify", folder)
@@ -258,6 +288,18 @@ def pipes(people):
     ids = [int(line[2:]) for line in out.splitlines() if line.startswith("✓ ")]
     assert ids == list(range(1, 31)), out
     assert "not delivered" not in out and "\x1b" not in out, out
+
+    def carol(*args, text="hi\n", code=1):
+        return people.run("chat", "carol", "--password", "x", "--server", f"{host}:{port}", *args, stdin=text, code=code)
+    carol("--to", "bob", text="", code=0)
+    assert "no user nobody" in carol("--to", "nobody", text="")
+    assert "no user nobody" in carol("--to", "nobody")
+    assert "not delivered: hi" in carol("--to", "#99999")  # the server acknowledges no such message
+    out = carol("--to", "#99999", text="lost\n/to bob\narrives\n")
+    assert "not delivered: lost" in out and "✓ 31" in out, out
+    assert "not sent" in carol("--to", "bob", text="x" * 3069)
+    assert "was skipped" in carol("--to", "bob", text="x" * 100_000)
+    assert "to whom" in carol()
     print("ok    pipes", flush=True)
 
 
@@ -269,6 +311,7 @@ def main():
         people = People(os.path.join(os.path.abspath(build_dir), "ringtalkctl"), server)
         accounts(people)
         login_refused(people)
+        token(people)
         conversation(people)
         unread(people)
         pipes(people)

@@ -116,7 +116,7 @@ struct Sent {
 class ChatSessionTest : public testing::Test {
  protected:
   ChatSession session{{.name           = "alice",
-                       .password_md5   = "5f4dcc3b5aa765d61d8327deb882cf99",
+                       .secret         = "5f4dcc3b5aa765d61d8327deb882cf99",
                        .send_id_prefix = "run-7-",
                        .first_sequence = 500}};
   ChatSession::Time now = ChatSession::Time{} + 1000s;
@@ -772,7 +772,7 @@ TEST_F(ChatSessionTest, EverySplitGivesTheSameEvents) {
                              push(kBob, kAlice, 1, TextCodec().encrypt("a")) +
                              push(kBob, kAlice, 2, "b") + kick(2);
   for (size_t cut = 0; cut <= stream.size(); ++cut) {
-    ChatSession fresh({.name = "alice", .password_md5 = "x", .first_sequence = 500});
+    ChatSession fresh({.name = "alice", .secret = "x", .first_sequence = 500});
     fresh.on_connected(now);
     fresh.on_bytes(as_bytes(std::string_view(stream).substr(0, cut)), now);
     fresh.on_bytes(as_bytes(std::string_view(stream).substr(cut)), now);
@@ -790,7 +790,7 @@ TEST_F(ChatSessionTest, BentStreamsNeverCrash) {
                              push(kBob, kAlice, 3, "abcd", 2) + read_notify(kBob, 2) +
                              stat_notify(kBob, true);
   for (int round = 0; round < 5000; ++round) {
-    ChatSession fresh({.name = "alice", .password_md5 = "x", .first_sequence = 500});
+    ChatSession fresh({.name = "alice", .secret = "x", .first_sequence = 500});
     fresh.on_connected(now);
     fresh.on_bytes(as_bytes(login_answer(500, 0, "成功")), now);
     fresh.send_text(kBob, "x", now);
@@ -810,8 +810,7 @@ TEST_F(ChatSessionTest, BentStreamsNeverCrash) {
 }
 
 TEST_F(ChatSessionTest, SequencesWrapAndSkipWhatIsInUse) {
-  ChatSession fresh(
-      {.name = "alice", .password_md5 = "x", .first_sequence = ChatSession::kSequenceMax});
+  ChatSession fresh({.name = "alice", .secret = "x", .first_sequence = ChatSession::kSequenceMax});
   fresh.on_connected(now);
   fresh.on_bytes(as_bytes(login_answer(ChatSession::kSequenceMax, 0, "成功")), now);
   fresh.take_output();

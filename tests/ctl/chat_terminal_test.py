@@ -179,14 +179,15 @@ def output_is_flushed_line_by_line():
 
 @case
 def a_refused_login_exits_1():
-    with Server() as server:
-        process = server.pipe()
-        peer = server.accept()
-        got = peer.next(wire.LOGIN_REQ)
-        peer.send(wire.LOGIN_RES, got.seq, server_time=1, result_code=6, result_string="no\x1b[2Jway")
-        peer.close()
-        out, err = finish(process, 1)
-        assert "no\\x1b[2Jway" in err and "\x1b" not in err + out, err
+    for code, words in ((6, "wrong name or password"), (2, "no room"), (3, "storage"), (7, "no\\x1b[2Jway")):
+        with Server() as server:
+            process = server.pipe()
+            peer = server.accept()
+            got = peer.next(wire.LOGIN_REQ)
+            peer.send(wire.LOGIN_RES, got.seq, server_time=1, result_code=code, result_string="no\x1b[2Jway")
+            peer.close()
+            out, err = finish(process, 1)
+            assert words in err and f"(code {code})" in err and "\x1b" not in err + out, err
 
 
 @case
@@ -384,7 +385,7 @@ def entering_marks_as_read_and_names_come_from_the_user_list():
         alice.enter("/more 5")
         equal(peer.list((6, BOB, HELLO))["msg_id_begin"], 6)
         peer.send(wire.READ_NOTIFY, 0, user_id=ALICE, session_id=BOB, msg_id=12, session_type=wire.SINGLE)
-        alice.expect("bob read up to 12 on another device")
+        alice.expect("you have read up to 12 with bob on another device")
         alice.type("\x03")
         peer.logout()
         equal(alice.exit_code(), 0)

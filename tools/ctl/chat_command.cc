@@ -4,11 +4,13 @@
 // protocol are in chat_session.h, those of the terminal in chat_screen.h.
 //
 // Errors  exit 0 after /quit, end of input or a signal; 1 when the login is refused, the first connection
-//         fails or another device takes over; 2 for a wrong command line.
+//         fails, another device takes over or, without a terminal, a line was not delivered or --to names
+//         nobody; 2 for a wrong command line.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -26,6 +28,7 @@
 #include <set>
 
 #include "engine/base/assert.h"
+#include "proto/base_define.pb.h"
 #include "proto/utf8.h"
 #include "tools/ctl/address.h"
 #include "tools/ctl/chat_screen.h"
@@ -34,6 +37,7 @@
 #include "tools/ctl/directory.h"
 #include "tools/ctl/password.h"
 #include "tools/ctl/printable.h"
+#include "tools/ctl/table.h"
 
 namespace ringtalk::ctl {
 
@@ -108,6 +112,23 @@ std::string preview(std::string_view text) {
   return escaped(out);
 }
 
+// Of the codes that docs/PROTOCOL.md has. Another server may have more, and its own words for them.
+std::string refusal_text(const LoginRefused& refused) {
+  using namespace IM::BaseDefine;  // NOLINT: enumerators carry their type's name already
+  switch (refused.code) {
+    case REFUSE_REASON_MSG_SERVER_FULL:
+      return "the server has no room, or too many log in at once; try again in a few seconds";
+    case REFUSE_REASON_NO_DB_SERVER: return "the server's storage is not available; try again";
+    case REFUSE_REASON_DB_VALIDATE_FAILED:
+      return "wrong name or password, a disabled user, or too many wrong passwords";
+    case REFUSE_REASON_NONE: return "the server does not say who you are";
+    default: return refused.reason.empty() ? "no reason given" : refused.reason;
+  }
+}
+
+// Nobody types, not even on a terminal that can do nothing.
+bool is_unattended() { return isatty(STDIN_FILENO) == 0; }
+
 class Chat {
  public:
   Chat(const ChatOptions& options, Address server, ChatSession::Options session,
@@ -129,12 +150,14 @@ class Chat {
   int milliseconds_to_wait() const;
   void leave_if_done();
   void end(int code) { exit_code_ = code; }
+  int code_of_leaving() const;
+  void not_sent(std::string_view why);
 
   // ---- what happened ----
   void handle(const LoggedIn& event);
   void handle(const LoginRefused& event);
   void handle(const Kicked& event);
-  void handle(const LoggedOut&) { end(kExitOk); }
+  void handle(const LoggedOut&) { end(code_of_leaving()); }
   void handle(const Arrived& event);
   void handle(const Missed& event);
   void handle(const Acknowledged& event);
@@ -154,6 +177,7 @@ class Chat {
   // ---- what the user types ----
   void take_line(const std::string& line);
   void take_command(std::string_view line);
+  std::string unknown_user(std::string_view name) const;
   void choose_partner(std::string_view name);
   void ask_history(std::string_view count, bool older);
   void ask_who();
@@ -169,6 +193,7 @@ class Chat {
 
   UserId partner_{};
   std::map<Ticket, std::string> sent_;  // texts whose fate is not known, for "not delivered"
+  uint64_t undelivered_  = 0;           // lines
   uint32_t oldest_shown_ = 0;           // of the conversation, for /more
   std::set<UserId> entered_;            // conversations
   bool overview_is_asked_ = false;      // by /unread, not by us after a login
@@ -182,7 +207,7 @@ class Chat {
 
 int Chat::run() {
   while (!exit_code_) {
-    if (stop_requested != 0) return kExitOk;
+    if (stop_requested != 0) return code_of_leaving();
     if (!socket_.is_open() && Clock::now() >= connect_at_) connect();
     if (!exit_code_) exchange();
     if (!exit_code_) leave_if_done();
@@ -276,12 +301,19 @@ void Chat::handle_events() {
 
 void Chat::leave_if_done() {
   if (screen_ && screen_->ended()) quit_ = true;
-  if (!quit_ || session_.has_pending_sends()) return;
+  if (!quit_ || session_.has_pending_sends() || (name_deadline_ && is_unattended())) return;
   switch (session_.state()) {
     case ChatSession::State::online: session_.leave(Clock::now()); return flush();
-    case ChatSession::State::offline: return end(kExitOk);  // nobody to say goodbye to
+    case ChatSession::State::offline: return end(code_of_leaving());  // nobody to say goodbye to
     default: return;
   }
+}
+
+// A person has read what became of his lines; a script has the exit code.
+int Chat::code_of_leaving() const {
+  const bool lost =
+      undelivered_ > 0 || session_.has_pending_sends() || (screen_ && screen_->skipped_lines() > 0);
+  return lost && is_unattended() ? kExitFailed : kExitOk;
 }
 
 // ---- what happened ----
@@ -305,15 +337,21 @@ void Chat::handle(const LoggedIn& event) {
 // The one of the command line, as soon as his name is known, or at last without.
 void Chat::enter_named_partner() {
   name_deadline_.reset();
-  if (!options_.partner.empty()) choose_partner(options_.partner);
+  if (!options_.partner.empty()) {
+    if (is_unattended() && !directory_.find(options_.partner)) {
+      complain(unknown_user(options_.partner));
+      return end(kExitFailed);
+    }
+    choose_partner(options_.partner);
+    if (is_unattended() && raw(partner_) == 0) return end(kExitFailed);  // himself
+  }
   if (raw(partner_) == 0) screen_->show("/to NAME chooses whom to talk to, /help lists the rest");
   update_prompt();
 }
 
 void Chat::handle(const LoginRefused& event) {
   screen_.reset();
-  complain(fmt::format("login refused: {} (code {})",
-                       event.reason.empty() ? "no reason given" : event.reason, event.code));
+  complain(fmt::format("login refused: {} (code {})", refusal_text(event), event.code));
   end(kExitFailed);
 }
 
@@ -321,7 +359,8 @@ void Chat::handle(const Kicked& event) {
   screen_.reset();
   complain(event.reason == 2
                ? "logged out by your phone"
-               : "logged out: this account has logged in on another device of this kind");
+               : "logged out: the account logged in on another device of this kind, or an operator "
+                 "closed this session");
   end(kExitFailed);
 }
 
@@ -356,9 +395,11 @@ void Chat::handle(const Acknowledged& event) {
   screen_->show(
       fmt::format("✓ {}{}", event.msg_id, event.late ? " (late: it is delivered after all)" : ""));
   sent_.erase(event.ticket);
+  if (event.late) --undelivered_;
 }
 
 void Chat::handle(const NotDelivered& event) {
+  ++undelivered_;
   screen_->show(fmt::format("not delivered: {}", preview(sent_[event.ticket])));
   sent_.erase(event.ticket);
 }
@@ -370,9 +411,8 @@ void Chat::handle(const History& event) {
                               : fmt::format("no messages with {} yet", who));
     return;
   }
-  screen_->show(fmt::format(
-      "--- {} with {}, oldest first",
-      event.lines.size() == 1 ? "1 message" : fmt::format("{} messages", event.lines.size()), who));
+  screen_->show(
+      fmt::format("--- {} with {}, oldest first", counted(event.lines.size(), "message"), who));
   for (const ChatLine& line : event.lines) show_line(line, fmt::format("{:>5} ", line.msg_id));
   const bool more = event.lines.front().msg_id > 1;
   screen_->show(more ? "--- /more shows earlier ones" : "---");
@@ -407,9 +447,10 @@ void Chat::handle(const Unread& event) {
 }
 
 void Chat::handle(const ReadElsewhere& event) {
-  const std::string where = raw(event.group) != 0 ? fmt::format("group {}", raw(event.group))
-                                                  : directory_.name_of(event.peer);
-  screen_->show(fmt::format("✓✓ {} read up to {} on another device", where, event.msg_id));
+  const std::string where = raw(event.group) != 0
+                                ? fmt::format("in group {}", raw(event.group))
+                                : fmt::format("with {}", directory_.name_of(event.peer));
+  screen_->show(fmt::format("you have read up to {} {} on another device", event.msg_id, where));
 }
 
 void Chat::handle(const Presence& event) {
@@ -497,12 +538,15 @@ void Chat::take_command(std::string_view line) {
   }
 }
 
+std::string Chat::unknown_user(std::string_view name) const {
+  return fmt::format("no user {}{}", name,
+                     directory_.knows_names() ? "" : ": names are not known here, give an id");
+}
+
 void Chat::choose_partner(std::string_view name) {
   const auto user = directory_.find(name);
   if (name.empty() || !user) {
-    screen_->show(
-        fmt::format("no user {}{}", escaped(name),
-                    directory_.knows_names() ? "" : ": names are not known here, give an id"));
+    screen_->show(escaped(unknown_user(name)));
     return;
   }
   if (*user == session_.user()) {
@@ -539,13 +583,18 @@ void Chat::ask_who() {
   session_.request_statuses(users);
 }
 
+void Chat::not_sent(std::string_view why) {
+  ++undelivered_;
+  screen_->show(why);
+}
+
 void Chat::send(std::string_view text) {
-  if (raw(partner_) == 0) return screen_->show("to whom? /to NAME first");
+  if (raw(partner_) == 0) return not_sent("to whom? /to NAME first");
   if (text.size() > kPlainTextBytesMax) {
-    return screen_->show(
+    return not_sent(
         fmt::format("not sent: {} bytes of at most {}", text.size(), kPlainTextBytesMax));
   }
-  if (!proto::valid_utf8(as_bytes(text))) return screen_->show("not sent: this is not UTF-8");
+  if (!proto::valid_utf8(as_bytes(text))) return not_sent("not sent: this is not UTF-8");
   const Ticket ticket = session_.send_text(partner_, text, Clock::now());
   sent_.emplace(ticket, text);
 }
@@ -574,7 +623,7 @@ int run_chat(const Context& context, const ChatOptions& options) {
   std::random_device random;
   ChatSession::Options session{
       .name           = options.name,
-      .password_md5   = md5hex(*password),
+      .secret         = password->starts_with("token:") ? *password : md5hex(*password),
       .mobile         = options.mobile,
       .codec          = TextCodec(options.aes_key),
       .send_id_prefix = fmt::format("ctl-{:08x}{:08x}-", random(), random()),
@@ -592,6 +641,8 @@ void add_chat_command(CLI::App& app, Context& context) {
   chat->add_option("--server", options->server, "HOST:PORT of the server's chat door")
       ->capture_default_str();
   add_password_options(*chat, options->password);
+  chat->footer(chat->get_footer() +
+               "\nA password that begins with token: is a session token of `ringtalkctl token`.");
   chat->add_option("--to", options->partner, "whom to talk to: a name, or an id as #12");
   chat->add_option("--history", options->entry_lines,
                    "messages shown when a conversation is entered")

@@ -41,7 +41,7 @@ void ChatScreen::read_input() {
   const ssize_t got = read(STDIN_FILENO, buffer.data(), buffer.size());
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
   if (got <= 0) {  // a terminal that hangs up gives EIO
-    if (!partial_.empty() && !overlong_) lines_.push_back(std::exchange(partial_, {}));
+    if (!partial_.empty()) end_plain_line();
     ended_ = true;
     return;
   }
@@ -58,17 +58,20 @@ void ChatScreen::read_input() {
   draw();
 }
 
+void ChatScreen::end_plain_line() {
+  if (std::exchange(overlong_, false)) {
+    ++skipped_;
+    fmt::print(stderr, "ringtalkctl: a line over {} bytes was skipped\n", kLineBytesMax);
+    return partial_.clear();
+  }
+  if (partial_.ends_with('\r')) partial_.pop_back();
+  lines_.push_back(std::exchange(partial_, {}));
+}
+
 void ChatScreen::take_plain(std::string_view bytes) {
   for (const char byte : bytes) {
     if (byte == '\n') {
-      if (overlong_) {
-        fmt::print(stderr, "ringtalkctl: a line over {} bytes was skipped\n", kLineBytesMax);
-      } else {
-        if (partial_.ends_with('\r')) partial_.pop_back();
-        lines_.push_back(std::move(partial_));
-      }
-      partial_.clear();
-      overlong_ = false;
+      end_plain_line();
     } else if (partial_.size() == kLineBytesMax) {
       overlong_ = true;
     } else {

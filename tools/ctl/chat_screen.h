@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ class ChatScreen {
   void set_prompt(std::string prompt);
   void redraw() { draw(); }  // after the terminal's size changed
 
+  uint64_t skipped_lines() const { return skipped_; }  // too long, on pipes
+
   // Call when standard input is readable; lines come out of next_line().
   bool wants_input() const { return !ended_ && lines_.size() < kQueuedLinesMax; }
   void read_input();
@@ -43,12 +46,14 @@ class ChatScreen {
  private:
   void draw();
   void take_plain(std::string_view bytes);
+  void end_plain_line();
 
   const RawTerminal terminal_;
   LineEditor editor_;
   std::string prompt_;
   std::string partial_;  // plain: a line whose end has not come yet
-  bool overlong_ = false;
+  bool overlong_    = false;
+  uint64_t skipped_ = 0;
   std::deque<std::string> lines_;
   bool ended_ = false;
 };

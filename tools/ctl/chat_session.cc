@@ -223,7 +223,7 @@ void ChatSession::on_connected(Time now) {
   heard_at_       = now;
   IM::Login::IMLoginReq message;
   message.set_user_name(options_.name);
-  message.set_password(session_token_.empty() ? options_.password_md5 : "token:" + session_token_);
+  message.set_password(session_token_.empty() ? options_.secret : "token:" + session_token_);
   message.set_online_status(USER_STATUS_ONLINE);
   message.set_client_type(options_.mobile ? CLIENT_TYPE_ANDROID : CLIENT_TYPE_WINDOWS);
   message.set_client_version("ringtalkctl");

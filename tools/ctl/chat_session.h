@@ -76,7 +76,7 @@ struct LoginRefused {  // for good; the server closes
   std::string reason;
 };
 struct Kicked {
-  int reason = 0;  // 1 another login of the same device class, 2 the user's phone
+  int reason = 0;  // 1 another login of the same device class or an operator, 2 the user's phone
 };
 struct LoggedOut {};
 struct Arrived {
@@ -148,8 +148,8 @@ class ChatSession {
 
   struct Options {
     std::string name;
-    std::string password_md5;  // lower-case hex
-    bool mobile = false;       // device class; one login of each class lives at a time
+    std::string secret;   // the password's MD5 in lower-case hex, or "token:" and a session token
+    bool mobile = false;  // device class; one login of each class lives at a time
     TextCodec codec{};
     std::string
         send_id_prefix{};  // makes client_msg_id, ≤ kSendIdPrefixMax bytes: random, or two runs
