@@ -37,7 +37,7 @@ def check_tree(found, prefix, sysconfdir):
     inside = prefix.strip("/") + "/"
     config = sysconfdir.strip("/") + "/ringtalk/ringtalk.toml"
     wanted = {inside + name for name in PROGRAMS + DATA} | {config}
-    wanted |= {inside + "share/doc/ringtalk/" + os.path.basename(name) for name in DOCS}
+    wanted |= {inside + "share/doc/ringtalk/" + name for name in DOCS}
     assert set(found) == wanted, f"missing {wanted - set(found)}, not wanted {set(found) - wanted}"
     for name, path in found.items():
         mode = stat.S_IMODE(os.stat(path).st_mode)
@@ -50,6 +50,17 @@ def check_tree(found, prefix, sysconfdir):
                              capture_output=True, text=True)
     assert version.returncode == 0, version.stderr
     return found[inside + UNIT], config
+
+
+def check_links(found, inside):
+    """What a page names beside itself is installed there, too."""
+    for name in DOCS:
+        page = inside + "share/doc/ringtalk/" + name
+        with open(found[page], encoding="utf-8") as text:
+            targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", text.read())
+        for target in targets:
+            path = os.path.normpath(os.path.join(os.path.dirname(page), target))
+            assert re.match(r"[a-z]+:", target) or path in found, f"{page}: {target} is not installed"
 
 
 def check_unit(path, prefix, sysconfdir):
@@ -90,7 +101,9 @@ def main():
     sysconfdir = os.path.join(prefix, sysconfdir)
     with tempfile.TemporaryDirectory() as into:
         install(build, into)
-        unit, config = check_tree(tree(into), prefix, sysconfdir)
+        found = tree(into)
+        unit, config = check_tree(found, prefix, sysconfdir)
+        check_links(found, prefix.strip("/") + "/")
         said = check_unit(unit, prefix, sysconfdir)
         check_second_install(build, into, config)
     print(f"ok: {len(PROGRAMS + DATA + DOCS) + 1} files, {said}")
