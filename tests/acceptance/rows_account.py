@@ -323,6 +323,9 @@ def check_too_many_tries(server, clock):
     def refused_for_count(user, password, source=here):
         refused_login(server, user.name, password, wire.TEXT_TOO_MANY, source, slack=3600)
 
+    for _ in range(12):  # a token that ran out is no guess
+        refused_login(server, b.name, "token:AAAA", wire.TEXT_WRONG, here)
+    log_in(server, b, source=here).close()
     fails(c, 9)
     log_in(server, c, source=here).close()  # a success clears
     fails(c, 9)

@@ -368,7 +368,32 @@ def sends_and_commands_share(ctx):
             for n in range(2, 61, 2):
                 sender.ack_of(n)
             sender.expect_nothing(0.1)
+        [c] = server.make_users(1)
+        with log_in(server, c) as sender:  # what is refused is paced like what is taken
+            began = time.monotonic()
+            sender.send_raw(b"".join(sender.message(UNKNOWN_USER, b"nobody", n) for n in range(1, 41))
+                            + sender.message(b.id, b"somebody", 41))
+            sender.ack_of(41, 20)
+            took = time.monotonic() - began
+            require(took >= (41 - 20) / 20 - 0.06, f"40 refused sends and one more took {took:.3f} s")
     return f"60 in {at:.2f}s"
+
+
+@row("F7b", slow=True)
+def paced_is_not_idle(ctx):
+    """Whoever waits for his pace is not closed for silence: it is the server that does not read."""
+    limits = {"idle_pc_s": 5, "sends_per_second": 5, "sends_burst": 1}
+    with ctx.server({"limits": limits}, label="F7b") as server:
+        a, b = server.make_users(2)
+        with log_in(server, a) as sender:
+            began = time.monotonic()
+            sender.send_raw(b"".join(sender.message(b.id, b"text %d" % n, n) for n in range(1, 51)))
+            for n in range(1, 51):
+                sender.ack_of(n, 20)
+            took = time.monotonic() - began
+            require(took > 9, f"50 paced sends in {took:.1f} s")
+            sender.expect_closed(5 + 4 * ctx.patience)
+    return f"50 in {took:.1f}s, then idle"
 
 
 @row("Q1", slow=True)

@@ -540,6 +540,14 @@ def p2p_command(ctx):
                                        + wire.number_field(2, b.id) + wire.bytes_field(3, bad), 7))
             for client in (pc, own, peer, phone, other):
                 client.expect_nothing(0.15)
+            # What no field of ours is does not come through, however much of it there is.
+            stowaway = (wire.number_field(1, a.id) + wire.number_field(2, c.id) + wire.bytes_field(3, b"hi")
+                        + wire.bytes_field(20, b"attached") + wire.bytes_field(99, b"\xff" * 50_000))
+            pc.send_raw(wire.frame(wire.P2P_COMMAND, stowaway, 7))
+            for client in (other, own):
+                got = client.expect(wire.P2P_COMMAND)
+                require_equal(got.fields, {"from_user_id": a.id, "to_user_id": c.id, "cmd_msg_data": "hi"}, "0x0601")
+                require(len(got.body) < 100, f"{len(got.body)} bytes came through")
             command(pc, c.id, shake, a.id)
             other.expect(wire.P2P_COMMAND)
             own.expect(wire.P2P_COMMAND)

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -507,6 +508,9 @@ TEST(AddressOf, FamiliesAndMappings) {
   EXPECT_EQ(six("::ffff:10.0.0.1"), 0x0a000001u);
   EXPECT_EQ(six("2001:db8::1"), six("2001:db8::2")) << "one subscriber holds a /64";
   EXPECT_NE(six("2001:db8::1"), six("2001:db8:0:1::1"));
+  for (int net = 0; net < 4096; ++net)
+    ASSERT_EQ(six(fmt::format("2001:db8:1:{:x}::1", net).c_str()) >> 28, 15u)
+        << "nobody gets the rights of 127.0.0.0/8, or those of an address that is not known";
 }
 
 }  // namespace

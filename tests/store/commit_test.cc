@@ -90,6 +90,65 @@ TEST(Commit, ShortestRecordsFitWithTheirFooter) {
   EXPECT_EQ(verified->conversations, 20'000u);
 }
 
+// A batch of several turns' results: they come in slices, a page behind those that it may show.
+TEST(Commit, ResultsOfALargeBatchComeInSlicesAndPagesBehindThem) {
+  LogWorld world;
+  ASSERT_TRUE(world.open());
+  constexpr size_t kRows  = 2 * Commit::kResultsPerTurn + 100;
+  const auto conversation = pair(1, 2);
+  for (size_t i = 0; i < kRows; ++i) ASSERT_TRUE(world.send(conversation, 1, std::to_string(i)));
+  const auto ask = [&] {
+    const uint64_t cookie = ++world.cookies;
+    EXPECT_TRUE(world.of(conversation).store->read_page({conversation, 0, 1, 1000, cookie}));
+    return cookie;
+  };
+  const uint64_t early = ask();
+  uint64_t late        = 0;
+  size_t told          = 0;
+  int slices           = 0;
+  for (int turn = 0; turn < 1000 && told < kRows; ++turn) {
+    world.turn();
+    const size_t now = world.model[conversation].size();
+    ASSERT_LE(now - told, Commit::kResultsPerTurn);
+    slices += now > told;
+    told = now;
+    if (told > 0 && late == 0) late = ask();  // while the batch lands
+    if (told < kRows) {
+      ASSERT_FALSE(world.pages[early].answered || (late && world.pages[late].answered));
+      ASSERT_FALSE(world.idle());
+    }
+  }
+  EXPECT_EQ(told, kRows);
+  EXPECT_EQ(slices, 3);
+  world.run_until_idle();
+  EXPECT_EQ(world.pages[early].bodies, std::vector{std::to_string(kRows - 1)});
+  EXPECT_EQ(world.pages[late].bodies, std::vector{std::to_string(kRows - 1)});
+  world.check_all();
+}
+
+// Killed, or with a failing disk behind it, between two slices: all of the batch is there.
+TEST(Commit, ACrashBetweenSlicesLosesNothing) {
+  for (const bool fail_next : {false, true}) {
+    LogWorld world;
+    ASSERT_TRUE(world.open());
+    const auto conversation = pair(1, 2);
+    for (int i = 0; i < 3000; ++i) ASSERT_TRUE(world.send(conversation, 1, std::to_string(i)));
+    while (world.model[conversation].empty()) world.turn();
+    ASSERT_LT(world.model[conversation].size(), 3000u);
+    if (fail_next) {
+      ASSERT_TRUE(world.send(conversation, 1, "never"));
+      world.disk.fail(FakeDisk::Call::write, 1, EIO);
+      for (int i = 0; i < 20; ++i) world.turn();
+      EXPECT_TRUE(world.of(conversation).failed);
+      EXPECT_EQ(world.model[conversation].size(), 3000u) << "durable, so told";
+    }
+    world.crash();
+    ASSERT_TRUE(world.open());
+    ASSERT_NO_FATAL_FAILURE(world.adopt_and_check());
+    EXPECT_GE(world.model[conversation].size(), 3000u);
+  }
+}
+
 TEST(Commit, FailedSyncAcknowledgesNothingAnyMore) {
   for (const bool fail_write : {false, true}) {
     LogWorld world;
@@ -150,6 +209,15 @@ TEST(Commit, DiskFullRefusesAndServiceResumesByItself) {
   EXPECT_EQ(world.send(pair(1, 2), 1, std::string(20'000, 'y')).error().code, Errc::refused);
   world.check_all();  // reads go on
   EXPECT_TRUE(world.of(pair(1, 2)).store->out_of_space());
+  // One try a second, however many turns there are and whatever waits.
+  world.of(UserId(2)).store->set_cursor(UserId(2), pair(1, 2), 1);
+  const uint64_t tries = world.disk.calls(FakeDisk::Call::allocate);
+  for (int i = 0; i < 50; ++i) {
+    for (int turn = 0; turn < 20; ++turn) world.turn();
+    world.tick();
+  }
+  EXPECT_GE(world.disk.calls(FakeDisk::Call::allocate) - tries, 4u) << "in five seconds";
+  EXPECT_LE(world.disk.calls(FakeDisk::Call::allocate) - tries, 6u);
   world.of(UserId(1)).store->set_cursor(UserId(1), pair(1, 2), 1);
   world.run_until_idle();  // a shut-down does not wait for what may never leave
 
