@@ -95,7 +95,7 @@ Error Sqlite::error_of(int code) const {
       "sqlite_error",
       {{"code", code}, {"text", sqlite3_errstr(code)}, {"detail", db_ ? sqlite3_errmsg(db_) : ""}});
   switch (code & 0xff) {
-    case SQLITE_FULL: return {Errc::refused};
+    case SQLITE_FULL: return Error::from_errno(ENOSPC);
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return {Errc::timeout};
     case SQLITE_CORRUPT:
@@ -105,7 +105,6 @@ Error Sqlite::error_of(int code) const {
     default: break;
   }
   const int os = db_ ? sqlite3_system_errno(db_) : 0;
-  if (os == ENOSPC || os == EDQUOT) return {Errc::refused};
   return Error::from_errno(os != 0 ? os : EIO);
 }
 
