@@ -46,14 +46,14 @@ uint32_t Worker::collect(uint32_t from) {
 
 uint32_t Worker::run_some() {
   struct Taken {
-    Job* job;
+    std::unique_ptr<Job> job;
     Lane* lane;
   };
   std::vector<Taken> batch;
   for (size_t i = 0; i < lanes_.size(); ++i) {
     Lane* lane = lanes_[(first_lane_ + i) % lanes_.size()].get();
     for (Job* job = nullptr; batch.size() < kBatchJobsMax && lane->waiting.pop(job);)
-      batch.push_back({job, lane});
+      batch.push_back({std::unique_ptr<Job>(job), lane});
   }
   first_lane_ = (first_lane_ + 1) % lanes_.size();
   if (batch.empty()) return 0;
@@ -63,7 +63,7 @@ uint32_t Worker::run_some() {
   if (auto committed = commit(); !committed)
     for (auto& [job, lane] : batch) job->failed(committed.error());
   for (auto& [job, lane] : batch) {
-    const bool pushed = lane->finished.push(std::move(job));
+    const bool pushed = lane->finished.push(job.release());
     RT_ASSERT(pushed);  // `out` bounds both queues together
   }
   for (auto& lane : lanes_)
