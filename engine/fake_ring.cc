@@ -109,6 +109,14 @@ FakeClient FakeWorld::connect(int listener_fd, uint32_t address, uint32_t send_w
   return FakeClient(std::move(socket));
 }
 
+FakeClient FakeWorld::take_dialled(uint16_t port) {
+  const auto it = answered_.find(port);
+  if (it == answered_.end() || it->second.empty()) return {};
+  FakeClient far(std::move(it->second.front()));
+  it->second.pop_front();
+  return far;
+}
+
 size_t FakeWorld::waiting(int listener_fd) const {
   const auto it = listeners_.find(listener_fd);
   return it == listeners_.end() ? 0 : it->second.size();
@@ -175,6 +183,12 @@ void FakeRing::accept(int listener_fd, Completion& done) {
   Operation& operation = queue(FakeOp::accept, done);
   operation.fd         = listener_fd;
   operation.multishot  = true;
+}
+
+void FakeRing::connect(const Dial& dial, Completion& done) {
+  Operation& operation = queue(FakeOp::connect, done);
+  operation.fd         = dial.to_port;
+  operation.offset     = dial.to_address;
 }
 
 void FakeRing::recv(Slot slot, Completion& done) {
@@ -316,6 +330,7 @@ void FakeRing::begin(Operation operation) {
       RT_ASSERT(slots_out_[slot] == 1);
       return deliver(operation, pass_now(slot, operation.fd));
     case FakeOp::cancel: return deliver(operation, cancel_now(*operation.other));
+    case FakeOp::connect: return deliver(operation, connect_now(operation));
     case FakeOp::read:
     case FakeOp::write: operation.due_ns = file_due_ns(); break;
     case FakeOp::accept:
@@ -453,6 +468,22 @@ int32_t FakeRing::cancel_now(const Completion& target) {
     return 0;
   }
   return -ENOENT;
+}
+
+int32_t FakeRing::connect_now(const Operation& operation) {
+  const auto it = world_.answered_.find(static_cast<uint16_t>(operation.fd));
+  if (it == world_.answered_.end()) return -ECONNREFUSED;
+  const Slot slot = free_slot();
+  if (slot == kNoSlot) return -ENFILE;
+  auto made        = std::make_shared<FakeSocket>();
+  made->id         = world_.next_socket_++;
+  made->window     = 65536;
+  made->address    = static_cast<uint32_t>(operation.offset);
+  made->references = 1;
+  slots_[slot]     = made;
+  addresses_[slot] = made->address;
+  it->second.push_back(std::move(made));
+  return static_cast<int32_t>(slot);
 }
 
 int32_t FakeRing::pass_now(Slot slot, int target_bell_fd) {

@@ -1,7 +1,8 @@
 // FakeWorld, FakeRing, FakeClient: a kernel of our own, for tests and the simulator.
 //
 // Thread rule  One thread for a whole world. turn() never blocks: it does what is due by the clock.
-// Model        A connection is two byte queues between a FakeClient and one or more slots. What is
+// Model        A connection is two byte queues between a FakeClient and one or more slots; a ring that
+//              dials is the client in the world's terms, but has the server's end here. What is
 //              sent waits in a window of send_window bytes until the client reads, so a send comes
 //              back short, or waits. Operations are taken over at the next turn(), worked on at
 //              each turn() and delivered after all were collected, as io_uring does with deferred
@@ -36,6 +37,7 @@ namespace ringtalk::engine {
 
 enum class FakeOp : uint8_t {
   accept,
+  connect,
   recv,
   send,
   shutdown,
@@ -46,7 +48,7 @@ enum class FakeOp : uint8_t {
   write,
   sync
 };
-inline constexpr size_t kFakeOps = 10;
+inline constexpr size_t kFakeOps = 11;
 
 // Chances in 1,000, per event named. All zero: every operation does what it can at once.
 struct FakeFaults {
@@ -120,6 +122,11 @@ class FakeWorld {
   FakeClient connect(int listener_fd, uint32_t address = 0x7f000001, uint32_t send_window = 65536);
   size_t waiting(int listener_fd) const;  // clients that no ring has accepted yet
 
+  // Answers who dials this port; take_dialled() then gives the far ends, oldest first.
+  void answer(uint16_t port) { answered_[port]; }
+  // An empty client when nobody waits.
+  FakeClient take_dialled(uint16_t port);
+
   // Any operation of any ring that could end now or later without outside help; for
   // run-until-quiet.
   bool busy() const;
@@ -134,7 +141,8 @@ class FakeWorld {
   FakeDisk* const disk_;
   SeededRandom random_;
   std::map<int, std::deque<std::shared_ptr<FakeSocket>>> listeners_;
-  std::map<int, FakeRing*> rings_;  // by bell_fd
+  std::map<uint16_t, std::deque<std::shared_ptr<FakeSocket>>> answered_;  // by port
+  std::map<int, FakeRing*> rings_;                                        // by bell_fd
   int next_fd_          = 5'000;
   uint64_t next_socket_ = 1;
 };
@@ -156,6 +164,7 @@ class FakeRing final : public Ring {
 
   // --- Ring --------------------------------------------------------------------------------------
   void accept(int listener_fd, Completion& done) override;
+  void connect(const Dial& dial, Completion& done) override;
   void recv(Slot slot, Completion& done) override;
   void recv_multishot(Slot slot, Completion& done) override;
   void send(Slot slot, Bytes bytes, Completion& done) override;
@@ -244,6 +253,7 @@ class FakeRing final : public Ring {
   void work_send(Operation& operation);
   void work_file(Operation& operation);
   int32_t cancel_now(const Completion& target);
+  int32_t connect_now(const Operation& operation);
   int32_t pass_now(Slot slot, int target_bell_fd);
   void deliver(Operation& operation, int32_t result, uint32_t flags = 0);
   bool can_progress(const Operation& operation) const;

@@ -20,7 +20,7 @@ void Loop::read_clock() {
 void Loop::turn(bool may_sleep) {
   uint64_t wait_ns = 0;
   if (may_sleep) {
-    const uint64_t due = timers_.next_due_ns();
+    const uint64_t due = std::min(timers_.next_due_ns(), client_->wake_ns());
     wait_ns            = due > now_ns_ ? std::min(due - now_ns_, kSleepNsMax) : 0;
     bell_.fall_asleep();
     if (client_->work_waits()) wait_ns = 0;

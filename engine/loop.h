@@ -34,6 +34,8 @@ class LoopClient {
   virtual void on_turn_end() = 0;
   // True: do not sleep.
   virtual bool work_waits() = 0;
+  // Sleep no longer than until then (monotonic): for who needs a finer time than the timers' tick.
+  virtual uint64_t wake_ns() { return UINT64_MAX; }
 };
 
 class Loop {

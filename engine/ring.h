@@ -31,6 +31,15 @@ constexpr uint16_t buffer_id(uint32_t flags) { return static_cast<uint16_t>(flag
 using Slot                    = uint32_t;  // direct descriptor: index into this ring's table
 inline constexpr Slot kNoSlot = ~0u;
 
+// Where a connection is opened from and to. IPv4, host order.
+struct Dial {
+  uint32_t from_address = 0;  // 0: the kernel chooses
+  uint16_t from_port  = 0;  // 0: likewise; naming it is what goes beyond the range of such choices
+  uint32_t to_address = 0;
+  uint16_t to_port    = 0;
+  uint32_t receive_bytes = 0;  // of the socket's receive buffer; 0: the kernel's own
+};
+
 // Since the ring was made.
 struct RingCounters {
   uint64_t cq_overflows = 0;  // times the kernel had to hold completions back
@@ -44,6 +53,10 @@ class Ring {
   // --- sockets ---------------------------------------------------------------------------------
   // Multishot accept; each result is the new connection's slot.
   virtual void accept(int listener_fd, Completion& done) = 0;
+  // Opens a connection without Nagle's delay; result: its slot, -ENFILE when the table is full,
+  // -EADDRINUSE for a taken source, or what the network says. Until then it holds an ordinary
+  // descriptor, so who dials bounds how many are under way.
+  virtual void connect(const Dial& dial, Completion& done) = 0;
   // One receive into a provided buffer (flags carry its id); result 0 = the peer closed.
   virtual void recv(Slot slot, Completion& done) = 0;
   // The same, armed until it ends.

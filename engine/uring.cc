@@ -1,5 +1,6 @@
 #include "engine/uring.h"
 
+#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include <bit>
 #include <cerrno>
 #include <span>
+#include <utility>
 
 #include "engine/base/assert.h"
 #include "engine/base/units.h"
@@ -95,6 +97,8 @@ Result<void> UringRing::open_buffers() {
 
 UringRing::~UringRing() {
   if (open_) io_uring_queue_exit(&ring_);
+  for (const ConnectOp& op : connects_)
+    if (op.original >= 0) ::close(op.original);
   if (buffer_ring_) munmap(buffer_ring_, config_.buffers * sizeof(io_uring_buf));
   if (buffers_) munmap(buffers_, size_t{config_.buffers} * config_.buffer_bytes);
 }
@@ -164,6 +168,77 @@ void UringRing::on_accept(Completion& completion, int32_t result, uint32_t) noex
   if (set.armed == 0) set.done->run(*set.done, set.error, 0);
 }
 
+// A descriptor, or -errno.
+int UringRing::open_dialled(const Dial& dial) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  const int one = 1;
+  sockaddr_in from{};
+  from.sin_family      = AF_INET;
+  from.sin_port        = htons(dial.from_port);
+  from.sin_addr.s_addr = htonl(dial.from_address);
+  bool good            = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0;
+  if (dial.from_port != 0)  // a port whose last connection is in TIME_WAIT may be had
+    good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0;
+  const int bytes = static_cast<int>(dial.receive_bytes);
+  if (bytes > 0) good = good && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) == 0;
+  if (dial.from_address != 0 || dial.from_port != 0)
+    good = good && ::bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) == 0;
+  if (good) return fd;
+  const int error = errno;
+  ::close(fd);
+  return -error;
+}
+
+void UringRing::connect(const Dial& dial, Completion& done) {
+  if (connects_idle_.empty()) {
+    ConnectOp& fresh = connects_.emplace_back();
+    fresh.run        = &on_connect;
+    fresh.ring       = this;
+    connects_idle_.push_back(&fresh);
+  }
+  ConnectOp& op = *connects_idle_.back();
+  connects_idle_.pop_back();
+  op.done     = &done;
+  op.original = op.fd = open_dialled(dial);
+  if (op.fd < 0) {  // told at the next turn: no callback runs inside a submission
+    op.phase            = ConnectOp::Phase::failed;
+    op.error            = std::exchange(op.original, -1);
+    io_uring_sqe* entry = sqe(op);
+    io_uring_prep_nop(entry);
+    return;
+  }
+  op.phase            = ConnectOp::Phase::connecting;
+  op.to               = {};
+  op.to.sin_family    = AF_INET;
+  op.to.sin_port      = htons(dial.to_port);
+  op.to.sin_addr      = {htonl(dial.to_address)};
+  io_uring_sqe* entry = sqe(op);
+  io_uring_prep_connect(entry, op.fd, reinterpret_cast<const sockaddr*>(&op.to), sizeof op.to);
+}
+
+void UringRing::move_connected(ConnectOp& op) {
+  op.phase            = ConnectOp::Phase::moving;
+  io_uring_sqe* entry = sqe(op);
+  io_uring_prep_files_update(entry, &op.fd, 1, static_cast<int>(IORING_FILE_INDEX_ALLOC));
+}
+
+void UringRing::on_connect(Completion& completion, int32_t result, uint32_t) noexcept {
+  auto& op        = static_cast<ConnectOp&>(completion);
+  UringRing& ring = *op.ring;
+  if (op.phase == ConnectOp::Phase::connecting && result == 0) return ring.move_connected(op);
+  int32_t told = op.phase == ConnectOp::Phase::failed ? op.error : result;
+  if (op.phase == ConnectOp::Phase::moving && result > 0) {
+    told                   = op.fd;
+    ring.addresses_[op.fd] = ntohl(op.to.sin_addr.s_addr);
+  }
+  if (op.original >= 0) ::close(std::exchange(op.original, -1));
+  op.phase         = ConnectOp::Phase::idle;
+  Completion& done = *op.done;
+  ring.connects_idle_.push_back(&op);
+  done.run(done, told, 0);
+}
+
 void UringRing::recv(Slot slot, Completion& done) {
   io_uring_sqe* entry = sqe(done);
   io_uring_prep_recv(entry, static_cast<int>(slot), nullptr, 0, 0);
@@ -218,8 +293,11 @@ void UringRing::cancel(Completion& target, Completion& done) {
     cancel(*last, done);
     return;
   }
+  Completion* asked = &target;
+  for (ConnectOp& op : connects_)  // the kernel knows a connect by ours
+    if (op.phase != ConnectOp::Phase::idle && op.done == &target) asked = &op;
   io_uring_sqe* entry = sqe(done);
-  io_uring_prep_cancel64(entry, data_of(target), 0);
+  io_uring_prep_cancel64(entry, data_of(*asked), 0);
 }
 
 void UringRing::pass(Slot slot, int target_bell_fd, Completion& done) {

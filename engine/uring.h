@@ -40,6 +40,7 @@ class UringRing final : public Ring {
   ~UringRing() override;
 
   void accept(int listener_fd, Completion& done) override;
+  void connect(const Dial& dial, Completion& done) override;
   void recv(Slot slot, Completion& done) override;
   void recv_multishot(Slot slot, Completion& done) override;
   void send(Slot slot, Bytes bytes, Completion& done) override;
@@ -90,6 +91,18 @@ class UringRing final : public Ring {
     int32_t error    = 0;  // why it ends; reported when the last of the set is home
     std::array<AcceptOp, kAcceptsArmed> ops;
   };
+  // One connect(): the socket is made and bound at once, connected by the ring, then moved into the
+  // table of direct descriptors. OP_SOCKET and OP_BIND would save the moving, but no 6.1 has them.
+  struct ConnectOp : Completion {
+    enum class Phase : uint8_t { idle, failed, connecting, moving };
+    UringRing* ring  = nullptr;
+    Completion* done = nullptr;
+    Phase phase      = Phase::idle;
+    int fd           = -1;  // on the move: the kernel writes the slot here
+    int original     = -1;
+    int32_t error    = 0;
+    sockaddr_in to{};
+  };
   struct Ran {
     Completion* completion;
     int32_t result;
@@ -103,6 +116,9 @@ class UringRing final : public Ring {
   AcceptSet& accept_set(Completion& done);
   void arm_accept(AcceptOp& op);
   static void on_accept(Completion& op, int32_t result, uint32_t flags) noexcept;
+  static void on_connect(Completion& op, int32_t result, uint32_t flags) noexcept;
+  static int open_dialled(const Dial& dial);
+  void move_connected(ConnectOp& op);
   void collect();
   uint32_t run_collected();
 
@@ -121,6 +137,8 @@ class UringRing final : public Ring {
   // when an owner pauses, some hundredths before the end.
   const uint32_t accepts_armed_;
   std::vector<std::unique_ptr<AcceptSet>> accepts_;  // one per listener that ever accepted
+  std::deque<ConnectOp> connects_;                   // as many as were ever under way at once
+  std::vector<ConnectOp*> connects_idle_;
   RingCounters counters_;
   Completion ignored_{[](Completion&, int32_t, uint32_t) noexcept {}};
 };

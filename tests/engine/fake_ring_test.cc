@@ -74,6 +74,36 @@ TEST_F(FakeRingTest, NothingRunsBeforeTheTurn) {
   EXPECT_FALSE(ring_.ready());
 }
 
+TEST_F(FakeRingTest, WhoDialsGetsASlotAndTheFarEndIsThere) {
+  Note refused, connected, sent;
+  ring_.connect({.to_address = 0x0a000001, .to_port = 8000}, refused);
+  ring_.turn(0);
+  EXPECT_EQ(refused.last(), -ECONNREFUSED);
+
+  world_.answer(8000);
+  EXPECT_FALSE(world_.take_dialled(8000));
+  ring_.connect({.to_address = 0x0a000001, .to_port = 8000}, connected);
+  EXPECT_TRUE(connected.seen.empty());
+  ring_.turn(0);
+  ASSERT_GE(connected.last(), 0);
+  const auto slot = static_cast<Slot>(connected.last());
+  EXPECT_EQ(ring_.peer_address(slot), 0x0a000001u);
+  FakeClient far = world_.take_dialled(8000);
+  ASSERT_TRUE(far);
+  ring_.send(slot, as_bytes("hello"), sent);
+  ring_.turn(0);
+  EXPECT_EQ(far.read(), "hello");
+}
+
+TEST_F(FakeRingTest, DiallingIntoAFullTableIsRefused) {
+  world_.answer(8000);
+  Note notes[5];
+  for (Note& note : notes) ring_.connect({.to_port = 8000}, note);
+  ring_.turn(0);
+  EXPECT_EQ(notes[3].last(), 3);
+  EXPECT_EQ(notes[4].last(), -ENFILE);
+}
+
 TEST_F(FakeRingTest, BytesFlowBothWays) {
   auto [client, slot] = connected(ring_);
   EXPECT_EQ(ring_.peer_address(slot), 0x0a000001u);

@@ -17,15 +17,18 @@ class Journal final : public LoopClient {
     ++asked;
     return waits;
   }
+  uint64_t wake_ns() override { return wake; }
   std::string text;
-  int asked  = 0;
-  bool waits = false;
+  int asked     = 0;
+  bool waits    = false;
+  uint64_t wake = UINT64_MAX;
 };
 
 // A ring that only remembers how long it was told to wait, and can complete something meanwhile.
 class WaitingRing final : public Ring {
  public:
   void accept(int, Completion&) override {}
+  void connect(const Dial&, Completion&) override {}
   void recv(Slot, Completion&) override {}
   void recv_multishot(Slot, Completion&) override {}
   void send(Slot, Bytes, Completion&) override {}
@@ -70,6 +73,15 @@ struct LoopTest : testing::Test {
   Journal journal;
   Loop loop{ring, clock, bell, metrics};
 };
+
+TEST_F(LoopTest, SleepsNoLongerThanItsClientAsks) {
+  journal.wake = clock.now_ns() + 70'000;
+  loop.turn();
+  EXPECT_EQ(ring.waited, 70'000u) << "finer than the timers' tick";
+  journal.wake = clock.now_ns() - 1;
+  loop.turn();
+  EXPECT_EQ(ring.waited, 0u) << "already past";
+}
 
 TEST_F(LoopTest, SleepsOnlyWhenNothingWaits) {
   loop.turn();

@@ -127,6 +127,58 @@ std::string pattern(size_t bytes, uint64_t seed = 1) {
   return text;
 }
 
+TEST_F(UringTest, ConnectGivesASlotFromTheAskedSource) {
+  auto ring = make();
+  auto door = open_listener({"127.0.0.1", 0}, 0, 0, false);
+  ASSERT_TRUE(door.has_value());
+  Note accepted, connected, sent, received;
+  ring->accept(door->fd, accepted);
+  ring->connect({.from_address = 0x7f000a01, .to_address = 0x7f000001, .to_port = door->port},
+                connected);
+  ASSERT_TRUE(turn_until(*ring, [&] { return connected.over && !accepted.results.empty(); }));
+  ASSERT_GE(connected.last(), 0);
+  const auto there = static_cast<Slot>(accepted.results[0]);
+  EXPECT_EQ(ring->peer_address(there), 0x7f000a01u);
+  ring->send(static_cast<Slot>(connected.last()), as_bytes("hello"), sent);
+  ring->recv(there, received);
+  ASSERT_TRUE(turn_until(*ring, [&] { return received.over; }));
+  EXPECT_EQ(received.last(), 5);
+  ring->give_back(buffer_id(received.flags));
+  ::close(door->fd);
+}
+
+TEST_F(UringTest, AConnectThatFailsIsToldAtATurn) {
+  auto ring = make();
+  auto door = open_listener({"127.0.0.1", 0}, 0, 0, false);
+  ASSERT_TRUE(door.has_value());
+  Note taken, refused;
+  ring->connect({.from_address = 0x7f000001,
+                 .from_port    = door->port,  // somebody listens there
+                 .to_address   = 0x7f000001,
+                 .to_port      = door->port},
+                taken);
+  EXPECT_TRUE(taken.results.empty());
+  ASSERT_TRUE(turn_until(*ring, [&] { return taken.over; }));
+  EXPECT_EQ(taken.last(), -EADDRINUSE);
+  ::close(door->fd);
+  ring->connect({.to_address = 0x7f000001, .to_port = door->port}, refused);
+  ASSERT_TRUE(turn_until(*ring, [&] { return refused.over; }));
+  EXPECT_EQ(refused.last(), -ECONNREFUSED);
+}
+
+TEST_F(UringTest, ConnectingIntoAFullTableHoldsNothing) {
+  auto ring = make();
+  auto door = open_listener({"127.0.0.1", 0}, 0, 0, false);
+  ASSERT_TRUE(door.has_value());
+  std::array<Note, 33> notes;  // small() has 32 slots
+  for (Note& note : notes) ring->connect({.to_address = 0x7f000001, .to_port = door->port}, note);
+  const auto over = [&] { return std::ranges::all_of(notes, [](auto& n) { return n.over; }); };
+  ASSERT_TRUE(turn_until(*ring, over));
+  EXPECT_EQ(std::ranges::count_if(notes, [](auto& n) { return n.last() == -ENFILE; }), 1);
+  EXPECT_EQ(std::ranges::count_if(notes, [](auto& n) { return n.last() >= 0; }), 32);
+  ::close(door->fd);
+}
+
 TEST_F(UringTest, AcceptTellsThePeersAddress) {
   auto ring         = make();
   auto [peer, slot] = connected(*ring);
