@@ -1,0 +1,163 @@
+#include "tools/loadgen/report_text.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+namespace ringtalk::loadgen {
+
+using Json = nlohmann::ordered_json;
+
+std::string number_text(double value) {
+  if (std::abs(value) < 100 && value != std::floor(value)) return fmt::format("{:.2f}", value);
+  std::string digits = fmt::format("{:.0f}", std::abs(value));
+  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  return (value < 0 ? "-" : "") + digits;
+}
+
+std::string us_text(double us) {
+  if (us < 1000) return fmt::format("{:.0f} us", us);
+  if (us < 10'000) return fmt::format("{:.2f} ms", us / 1000);
+  if (us < 1'000'000) return fmt::format("{:.1f} ms", us / 1000);
+  return fmt::format("{:.2f} s", us / 1e6);
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1024) return fmt::format("{:.0f} B", bytes);
+  if (bytes < 1024 * 1024) return fmt::format("{:.1f} KiB", bytes / 1024);
+  if (bytes < 1024.0 * 1024 * 1024) return fmt::format("{:.1f} MiB", bytes / 1024 / 1024);
+  return fmt::format("{:.2f} GiB", bytes / 1024 / 1024 / 1024);
+}
+
+namespace {
+
+std::string latency_line(const char* name, const Json& l) {
+  if (l["count"] == 0) return "";
+  return fmt::format("  {:<14} {:>10} {:>10} {:>10} {:>10} {:>10} {:>12}\n", name,
+                     us_text(l["p50"]), us_text(l["p90"]), us_text(l["p99"]), us_text(l["p99_9"]),
+                     us_text(l["max"]), number_text(l["count"]));
+}
+
+std::string usage_line(const char* name, const Json& usage, double connections) {
+  if (usage.is_null()) return fmt::format("  {:<14} not known\n", name);
+  const double per_message =
+      usage["cpu_us_per_message"].is_null() ? 0 : usage["cpu_us_per_message"].get<double>();
+  const double before = usage["rss_before"], connected = usage["rss_connected"];
+  return fmt::format("  {:<14} {:>10.2f} {:>14} {:>12} {:>12} {:>12} {:>14}\n", name,
+                     usage["cores"].get<double>(),
+                     per_message > 0 ? fmt::format("{:.2f} us", per_message) : "-",
+                     bytes_text(before), bytes_text(connected), bytes_text(usage["rss_after"]),
+                     bytes_text(std::max(0.0, connected - before) / connections));
+}
+
+std::string head(const Json& d) {
+  const Json& s   = d["scenario"];
+  std::string out = fmt::format(
+      "\nringtalk-loadgen {} ({})  scenario {}  {}\n", d["version"].get<std::string>(),
+      d["commit"].get<std::string>(), s["name"].get<std::string>(),
+      d["loop"] == "open"
+          ? fmt::format("open loop, {} messages/s, {} arrivals", number_text(s["rate"]),
+                        s["arrivals"].get<std::string>())
+          : fmt::format("CLOSED LOOP, window {}: latencies leave out what a stall held back",
+                        s["window"].get<int>()));
+  const Json& m = d["machine"];
+  out += fmt::format("{} x {}, {}, {}\n", m["cores"].get<int>(), m["cpu"].get<std::string>(),
+                     bytes_text(m["memory_bytes"]), m["kernel"].get<std::string>());
+  const Json& server = d["server"];
+  if (server["known"].get<bool>())
+    out += fmt::format("server {} with {} shards{}; rate limits {}\n",
+                       server["version"].get<std::string>(), server["shards"].get<int>(),
+                       server["same_machine"].get<bool>() ? " on this machine" : "",
+                       d["rate_limits"].get<std::string>());
+  else
+    out += "server not asked; rate limits unknown\n";
+  return out;
+}
+
+std::string counts(const Json& d) {
+  const Json& rates   = d["rates"];
+  const Json& connect = d["connect"];
+  std::string out;
+  if (connect["users_per_s"].get<double>() > 0)
+    out += fmt::format("  users made     {:>12}/s\n", number_text(connect["users_per_s"]));
+  out += fmt::format("  logins         {:>12}/s   {} in {:.2f} s while connecting\n",
+                     number_text(connect["logins_per_s"]), number_text(connect["logins"]),
+                     connect["seconds"].get<double>());
+  if (rates["logins_per_s"].get<double>() > 0)
+    out += fmt::format("  logins         {:>12}/s   while measuring\n",
+                       number_text(rates["logins_per_s"]));
+  if (d["measured"]["sent"] > 0) {
+    out += fmt::format("  sent           {:>12}/s\n", number_text(rates["sent_per_s"]));
+    out += fmt::format("  acknowledged   {:>12}/s   {} in {:.2f} s\n",
+                       number_text(rates["acked_per_s"]), number_text(d["measured"]["acked"]),
+                       d["measured_s"].get<double>());
+    out += fmt::format("  delivered      {:>12}/s\n", number_text(rates["delivered_per_s"]));
+  }
+  if (d["total"]["fetched"] > 0)
+    out += fmt::format("  fetched        {:>12}     from histories after a login\n",
+                       number_text(d["total"]["fetched"]));
+  if (d["total"]["heartbeats"] > 0)
+    out += fmt::format("  heartbeats     {:>12}     {} answered\n",
+                       number_text(d["total"]["heartbeats"]),
+                       number_text(d["total"]["heartbeats_answered"]));
+  if (d["storm_over_s"].get<double>() > 0)
+    out += fmt::format("  storm over     {:>12.3f} s\n", d["storm_over_s"].get<double>());
+  out += fmt::format("  drain          {:>12.3f} s{}\n", d["drain"]["seconds"].get<double>(),
+                     d["drain"]["complete"].get<bool>() ? "" : "   NOT COMPLETE");
+  return out;
+}
+
+std::string checks(const Json& d) {
+  std::string out = "\nchecks";
+  if (d["anomalies_total"] == 0) {
+    out += fmt::format("           {} messages, no anomaly\n", number_text(d["total"]["acked"]));
+  } else {
+    out += "           ANOMALIES:";
+    for (const auto& [kind, count] : d["anomalies"].items())
+      if (count > 0) out += fmt::format("  {} {}", number_text(count), kind);
+    out += '\n';
+    for (const Json& sample : d["anomaly_samples"]) out += "  " + sample.get<std::string>() + '\n';
+  }
+  if (d["unknown"] > 0)
+    out += fmt::format("  {} sends have an unknown end: their connection was cut\n",
+                       number_text(d["unknown"]));
+  if (d["total"]["unsent"] > 0)
+    out += fmt::format("  {} sends never left: too many were unfinished before them\n",
+                       number_text(d["total"]["unsent"]));
+  if (d["total"]["skipped"] > 0)
+    out += fmt::format("  {} points of the schedule found nobody logged in to use them\n",
+                       number_text(d["total"]["skipped"]));
+  for (const auto& [kind, count] : d["errors"].items())
+    out += fmt::format("  {} x {}\n", number_text(count), kind);
+  return out;
+}
+
+}  // namespace
+
+std::string report_text(const Json& d) {
+  std::string out = head(d);
+  for (const Json& finding : d["doctor"])
+    if (finding["grade"] == "warning")
+      out += "  note: " + finding["text"].get<std::string>() + '\n';
+  out += '\n' + counts(d);
+  const Json& l = d["latency_us"];
+  out += fmt::format("\nlatency          {:>10} {:>10} {:>10} {:>10} {:>10} {:>12}\n", "p50", "p90",
+                     "p99", "p99.9", "max", "count");
+  out += latency_line("ack", l["ack"]) + latency_line("delivery", l["delivery"]) +
+         latency_line("login", l["login"]) + latency_line("login, connect", l["connect_login"]) +
+         latency_line("history", l["history"]) + latency_line("own lateness", l["lateness"]);
+  out += fmt::format("\nuse              {:>10} {:>14} {:>12} {:>12} {:>12} {:>14}\n", "cores",
+                     "CPU/message", "RSS before", "connected", "after", "RSS/connection");
+  const double connections = d["scenario"]["connections"];
+  out += usage_line("server", d["server_usage"], connections);
+  out += usage_line("generator", d["generator_usage"], connections);
+  out += checks(d);
+  if (!d["void"].empty()) {
+    out += "\nVOID: this result says nothing about the server\n";
+    for (const Json& reason : d["void"]) out += "  " + reason.get<std::string>() + '\n';
+  }
+  return out;
+}
+
+}  // namespace ringtalk::loadgen
