@@ -25,12 +25,13 @@ class Pacer {
   void advance();
 
  private:
-  double gap_ns() noexcept;
+  double exponential_gap_ns() noexcept;
 
   const double mean_gap_ns_;  // 0: never
   const Arrivals arrivals_;
   engine::SeededRandom random_;
-  double at_ns_      = 0;  // since start_ns_, exact to a fraction of a nanosecond for days
+  uint64_t count_    = 0;  // of points so far
+  double at_ns_      = 0;  // of the next one, since start_ns_
   uint64_t start_ns_ = 0;
   uint64_t due_ns_   = kNever;
 };
