@@ -3,10 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
+#include "tools/loadgen/admin.h"
+#include "tools/loadgen/capacity.h"
+#include "tools/loadgen/compare.h"
 #include "tools/loadgen/phases.h"
+#include "tools/loadgen/report_html.h"
 #include "tools/loadgen/report_json.h"
 #include "tools/loadgen/report_text.h"
 
@@ -19,6 +24,11 @@ constexpr const char* kHelp =
   ringtalk-loadgen SCENARIO [key=value | --key value]... [options]
   ringtalk-loadgen list                      the scenarios, and every key with its range
   ringtalk-loadgen doctor SCENARIO [...]     only looks whether a run would be sound
+  ringtalk-loadgen compare A.json B.json     is B better or worse? [A1 A2 A3 -- B1 B2 B3]
+  ringtalk-loadgen capacity SCENARIO --p99 5ms [--rate-max N] [...]
+                                             the highest rate within that ack p99
+  ringtalk-loadgen report A.json [--html FILE]
+                                             shows a result again
 
   SCENARIO is a name (see list) or the path of a TOML file.
 
@@ -36,6 +46,7 @@ Load: any key of the scenario, and these short forms
 
 Output
   --json FILE                the whole result as one document
+  --html FILE                one self-contained page with curves
   --hgrm FILE                ack latencies, HdrHistogram percentile text
   --progress, --quiet        a line per second on standard error, or never; else on a terminal
 
@@ -53,6 +64,7 @@ struct Options {
   std::string scenario;
   std::map<std::string, std::string> keys;  // of the scenario
   std::string data_dir, token_file, json, hgrm, html;
+  CapacityLimits capacity;
   bool help = false;
 };
 
@@ -137,6 +149,22 @@ class Parser {
                  ? fmt::format("--{}: a time like 10s or 500ms is expected", key)
                  : "";
     }
+    if (key == "p99") {
+      const std::string ms = milliseconds(value);
+      double limit         = 0;  // fractions of a millisecond count here
+      std::from_chars(value.data(), value.data() + value.size(), limit);
+      if (ms.empty()) return "--p99: a time like 5ms is expected";
+      o_.capacity.p99_ns = value.ends_with("ms") ? static_cast<uint64_t>(limit * kNsPerMs)
+                                                 : std::stoull(ms) * kNsPerMs;
+      return o_.capacity.p99_ns > 0 ? "" : "--p99: must be more than nothing";
+    }
+    if (key == "rate_max") {
+      const auto [end, fail] =
+          std::from_chars(value.data(), value.data() + value.size(), o_.capacity.rate_max);
+      const bool good = fail == std::errc{} && end == value.data() + value.size() &&
+                        o_.capacity.rate_max > 0 && o_.capacity.rate_max <= 10'000'000;
+      return good ? "" : "--rate-max: 1…10000000 is expected";
+    }
     if (key == "payload") key = "payload_bytes";
     o_.keys[key] = value;
     return "";
@@ -181,6 +209,7 @@ int write_outputs(const Options& options, const RunResult& result,
     if (std::string problem = write_file(file, text); !problem.empty()) problems.push_back(problem);
   };
   write(options.json, document.dump(1) + "\n");
+  write(options.html, report_html(document));
   write(options.hgrm, hgrm_text(result.sum.timings.ack));
   return problems.empty() ? kExitClean : complain(problems, kExitTrouble);
 }
@@ -198,6 +227,91 @@ int run_one(Options options, const std::vector<std::string>& words) {
   return result.exit_code != kExitClean ? result.exit_code : written;
 }
 
+// --- the other commands ----------------------------------------------------------------------------
+
+int run_list() {
+  for (const std::string& name : list_scenarios()) {
+    Scenario scenario;
+    const auto problems = load_scenario(find_scenario(name), {}, scenario);
+    fmt::print("{:<16} {}\n", name, problems.empty() ? scenario.description : problems[0]);
+  }
+  Scenario defaults;
+  const engine::ConfigSchema schema = scenario_schema(defaults);
+  fmt::print("\nKeys: name, range, default, meaning\n");
+  for (const engine::Setting& setting : schema.settings()) {
+    std::string doc = setting.doc;
+    for (size_t at = 0; (at = doc.find('\n', at)) != std::string::npos;) doc.replace(at, 1, " ");
+    fmt::print("  {:<19} {:<24} {:<14} {}\n", setting.key, setting.range_text(),
+               setting.default_text(), doc);
+  }
+  return kExitClean;
+}
+
+int run_doctor(Options options) {
+  Scenario scenario;
+  if (const int code = prepare(options, scenario); code != kExitClean) return code;
+  Admin admin(options.target.http, options.target.token);
+  const Answer status = admin.get("/api/v1/status");
+  const Examination examination =
+      examine(scenario, options.target.server, status.ok() ? status.value : nlohmann::json(),
+              status.problem);
+  fmt::print("{}", examination_text(examination, true));
+  return examination.fatal() ? kExitTrouble : kExitClean;
+}
+
+int run_compare(const std::vector<std::string>& words) {
+  const auto divider = std::ranges::find(words, "--");
+  std::vector<std::string> a(words.begin(), divider), b;
+  if (divider != words.end()) {
+    b.assign(divider + 1, words.end());
+  } else if (a.size() == 2) {
+    b = {a[1]};
+    a.pop_back();
+  }
+  if (a.empty() || b.empty())
+    return complain({"compare A.json B.json, or compare A1.json A2.json -- B1.json B2.json"},
+                    kExitUsage);
+  Documents of_a, of_b;
+  std::string problem;
+  if (!read_documents(a, of_a, problem) || !read_documents(b, of_b, problem))
+    return complain({problem}, kExitTrouble);
+  fmt::print("{}", comparison_text(compare_documents(of_a, of_b)));
+  return kExitClean;
+}
+
+int run_capacity(Options options) {
+  // Short runs, unless told otherwise.
+  options.keys.try_emplace("warmup_ms", "1000");
+  options.keys.try_emplace("duration_ms", "3000");
+  Scenario scenario;
+  if (const int code = prepare(options, scenario); code != kExitClean) return code;
+  options.target.progress = false;
+  const Capacity found    = search_capacity(scenario, options.target, options.capacity);
+  if (!options.json.empty()) {
+    const auto text = capacity_document(found, scenario, options.capacity).dump(1) + "\n";
+    if (const std::string problem = write_file(options.json, text); !problem.empty())
+      return complain({problem}, kExitTrouble);
+  }
+  if (!found.problem.empty()) return complain({found.problem}, found.exit_code);
+  fmt::print("{} messages/s with an ack p99 within {}{}\n", number_text(found.rate),
+             us_text(static_cast<double>(options.capacity.p99_ns) / 1000),
+             found.generator_limited ? "; at least: above it the generator was the limit" : "");
+  if (found.rate > 0) return kExitClean;
+  return found.generator_limited ? kExitVoid : kExitTrouble;
+}
+
+int run_report(const Options& options) {
+  Documents documents;
+  std::string problem;
+  if (!read_documents({options.scenario}, documents, problem))
+    return complain({problem}, kExitTrouble);
+  if (!options.html.empty())
+    if (problem = write_file(options.html, report_html(documents[0])); !problem.empty())
+      return complain({problem}, kExitTrouble);
+  fmt::print("{}", report_text(documents[0]));
+  return kExitClean;
+}
+
 }  // namespace
 
 int run_command(const std::vector<std::string>& words) {
@@ -212,12 +326,21 @@ int run_command(const std::vector<std::string>& words) {
     fmt::print("ringtalk-loadgen {}\n", RINGTALK_VERSION);
     return kExitClean;
   }
+  if (rest[0] == "list") return run_list();
+  if (rest[0] == "compare") return run_compare({rest.begin() + 1, rest.end()});
+  const bool named =
+      rest[0] == "doctor" || rest[0] == "capacity" || rest[0] == "report" || rest[0] == "run";
+  const std::string command = named ? rest[0] : "run";
+  if (named) rest.erase(rest.begin());
   if (std::string problem = Parser(options).parse(rest); !problem.empty())
     return complain({problem}, kExitUsage);
   if (options.help) {
     fmt::print("{}", kHelp);
     return kExitClean;
   }
+  if (command == "doctor") return run_doctor(std::move(options));
+  if (command == "capacity") return run_capacity(std::move(options));
+  if (command == "report") return run_report(options);
   return run_one(std::move(options), words);
 }
 
