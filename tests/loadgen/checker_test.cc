@@ -366,6 +366,16 @@ TEST(CheckerCuts, AnUnknownSendMayHoldAnIdThatNobodySaw) {
       << "one unknown send excuses one id";
 }
 
+TEST(CheckerCuts, ACutSendMayComeBackToItsAuthor) {
+  const Event echo = delivery(Event::Kind::push, 0, 0, 0, 1);
+  const Event cut{.kind = Event::Kind::cut, .side = 0};
+  const Event back{.kind = Event::Kind::caught_up, .side = 0};
+  EXPECT_EQ(play({send(0, 0), cut, echo, back, push(0, 0, 1)}).log.total(), 0u);
+  EXPECT_EQ(play({send(0, 0), cut, back, echo, push(0, 0, 1)}).log.total(), 0u);
+  EXPECT_EQ(play({send(0, 0), echo, ack(0, 0, 1), push(0, 0, 1)}).log.count(Anomaly::foreign), 1u)
+      << "on the connection that sent it";
+}
+
 TEST(CheckerCuts, WhoIsAwayAtTheEndMissesNothing) {
   const Played played =
       play({{.kind = Event::Kind::cut, .side = 1}, send(0, 0), ack(0, 0, 1)}, {true, false});

@@ -120,6 +120,12 @@ std::optional<uint64_t> Conversation::push(uint32_t side, const Delivery& delive
     log_->add(Anomaly::corrupted, "pushed bytes that nobody wrote, id", user, delivery.msg_id);
     return {};
   }
+  const bool own = body->run == setup_.run && body->sender == user &&
+                   body->receiver == setup_.users[side ^ 1] && body->op < sides_[side].cut_below;
+  if (own) {
+    echo(side, body->op, delivery.msg_id);
+    return {};
+  }
   Side& author = sides_[side ^ 1];
   if (body->run != setup_.run || body->sender != setup_.users[side ^ 1] || body->receiver != user ||
       body->op >= author.sent) {
@@ -154,6 +160,17 @@ std::optional<uint64_t> Conversation::push(uint32_t side, const Delivery& delive
   advance(author);
   if (!first) return {};
   return body->intended_ns;
+}
+
+void Conversation::echo(uint32_t side, uint64_t op, uint32_t msg_id) {
+  Side& own = sides_[side];
+  if (op < own.done) return;  // excused by now, or found by other ways
+  Slot& s = slot(own, op);
+  if (!(s.flags & kCut))
+    log_->add(Anomaly::duplicate, "an acknowledged send came back, op", setup_.users[side], op);
+  s.flags |= kAcked;
+  note_id(side, s, op, msg_id);
+  advance(own);
 }
 
 std::optional<uint64_t> Conversation::fetch(uint32_t side, const Delivery& delivery, bool& older) {
@@ -197,8 +214,9 @@ std::optional<uint64_t> Conversation::fetch(uint32_t side, const Delivery& deliv
 // --- connections ---------------------------------------------------------------------------------
 
 void Conversation::cut(uint32_t side) {
-  Side& own  = sides_[side];
-  own.behind = true;
+  Side& own     = sides_[side];
+  own.behind    = true;
+  own.cut_below = own.sent;
   for (uint64_t op = own.done; op < own.sent; ++op) {
     Slot& s = slot(own, op);
     if (!(s.flags & (kAcked | kCut))) s.flags |= kCut;

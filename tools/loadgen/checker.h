@@ -7,6 +7,8 @@
 //              may have been stored or not: it is unknown until somebody sees it.
 // Two ways     A message is delivered by push, or found in the history after a login (fetched). One
 //              found there may still be pushed, for the push was on its way: no duplicate.
+// Echo         A send whose connection was cut is pushed to its author's next one if it was still under
+//              way when that logged in: it is his other device then.
 // Bound        kSlotsMax sends per direction between the oldest unfinished one and the newest; when
 //              they are used up has_room() is false. 16 bytes each, taken as needed.
 // Limit        Two sends that were given one id are told at once if at most kIdsKept ids lie between
@@ -118,6 +120,7 @@ class Conversation {
     uint64_t sent       = 0;  // ops [0, sent) left
     uint64_t done       = 0;  // all below are finished; slots hold [done, sent)
     uint64_t ack_next   = 0;  // behind the newest acknowledged op
+    uint64_t cut_below  = 0;  // ops below were sent on connections that are gone
     uint64_t push_next  = 0;  // behind the newest op pushed to the other side
     uint32_t ack_id     = 0;
     uint32_t push_id    = 0;  // newest id pushed to this side
@@ -127,6 +130,7 @@ class Conversation {
     std::vector<Slot> slots;  // power of two
   };
 
+  void echo(uint32_t side, uint64_t op, uint32_t msg_id);
   Slot& slot(Side& side, uint64_t op) { return side.slots[op & (side.slots.size() - 1)]; }
   void grow(Side& side);
   void note_id(uint32_t author, Slot& of, uint64_t op, uint32_t id);

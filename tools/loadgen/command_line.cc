@@ -38,6 +38,7 @@ Target
   --data-dir DIR             the server's, holds admin.token
   --admin-token-file FILE    instead of DIR/admin.token
   --users-file FILE          lines `id name secret` instead of making users
+  --save-users FILE          writes the users it made, for --users-file
 
 Load: any key of the scenario, and these short forms
   --duration T  --warmup T  --drain T        T as 10s, 500ms or seconds
@@ -63,7 +64,7 @@ struct Options {
   Target target;
   std::string scenario;
   std::map<std::string, std::string> keys;  // of the scenario
-  std::string data_dir, token_file, json, hgrm, html;
+  std::string data_dir, token_file, json, hgrm, html, save_users;
   CapacityLimits capacity;
   bool help = false;
 };
@@ -138,6 +139,7 @@ class Parser {
                                                     {"users_file", &o_.target.users_file},
                                                     {"json", &o_.json},
                                                     {"hgrm", &o_.hgrm},
+                                                    {"save_users", &o_.save_users},
                                                     {"html", &o_.html}};
     if (const auto at = texts.find(key); at != texts.end()) {
       *at->second = value;
@@ -221,7 +223,11 @@ int run_one(Options options, const std::vector<std::string>& words) {
   Accounts accounts;
   run_scenario(scenario, options.target, accounts, result);
   const auto document = report_document(result, words);
-  const int written   = write_outputs(options, result, document);
+  if (!options.save_users.empty() && accounts.problem.empty())
+    if (const std::string problem = write_accounts(options.save_users, accounts.list);
+        !problem.empty())
+      return complain({problem}, kExitTrouble);
+  const int written = write_outputs(options, result, document);
   if (!result.problem.empty()) return complain({result.problem}, result.exit_code);
   fmt::print("{}", report_text(document));
   return result.exit_code != kExitClean ? result.exit_code : written;

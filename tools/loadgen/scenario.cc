@@ -35,6 +35,16 @@ std::vector<std::string> conflicts(const Scenario& s) {
   return problems;
 }
 
+// The schema takes only keys it has: what a user may mistype is looked at here.
+std::vector<std::string> unknown_keys(const engine::ConfigSchema& schema,
+                                      const std::map<std::string, std::string>& flags) {
+  std::vector<std::string> problems;
+  for (const auto& [key, value] : flags)
+    if (std::ranges::none_of(schema.settings(), [&](const auto& s) { return s.path() == key; }))
+      problems.push_back(fmt::format("{}: no such key (`ringtalk-loadgen list` shows all)", key));
+  return problems;
+}
+
 }  // namespace
 
 engine::ConfigSchema scenario_schema(Scenario& s) {
@@ -122,8 +132,9 @@ std::vector<std::string> load_scenario(const std::string& file,
                                        const std::map<std::string, std::string>& flags,
                                        Scenario& scenario) {
   Scenario fresh;
-  fresh.name                        = fs::path(file).stem().string();
-  engine::ConfigSchema schema       = scenario_schema(fresh);
+  fresh.name                  = fs::path(file).stem().string();
+  engine::ConfigSchema schema = scenario_schema(fresh);
+  if (auto unknown = unknown_keys(schema, flags); !unknown.empty()) return unknown;
   const engine::ConfigReport report = schema.load({.file = file, .flags = flags});
   if (!report.ok()) return report.errors;
   std::vector<std::string> problems = conflicts(fresh);

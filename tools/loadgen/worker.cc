@@ -574,14 +574,15 @@ void Worker::on_push(Person& person, const proto::Split& frame) {
   const uint32_t user = account_of(person).id;
   if (frame.header.sequence != 0)
     out_.anomalies.add(Anomaly::mismatch, "push with a sequence, id", user, message->msg_id);
+  const uint32_t peer = account_of(peer_of(person)).id;  // an echo of an own send names the author
   person.client->send_ack({.user_id      = user,
-                           .session_id   = message->from_user_id,
+                           .session_id   = peer,
                            .msg_id       = message->msg_id,
                            .session_type = proto::SessionType::single});
   if (s_.read_percent > 0 && random_.below(100) < s_.read_percent) {
     ++second_.tally.reads;
     person.client->send_read({.user_id      = user,
-                              .session_id   = message->from_user_id,
+                              .session_id   = peer,
                               .msg_id       = message->msg_id,
                               .session_type = proto::SessionType::single});
   }

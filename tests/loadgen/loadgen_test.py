@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""ringtalk-loadgen as its user meets it: every scenario against a real server, and servers that lie.
+
+Goal     Each scenario runs from its file and finds nothing wrong with ringtalkd; each kind of lie of a
+         proxy in between is found; what is written can be read again; mistakes are named.
+Method   Two shards, runs of a second. A busy machine makes results void (exit 3), which is right and no
+         failure here: nothing is asserted about times.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "acceptance"))
+from lying_proxy import MSG_ACK, MSG_DATA, LyingProxy, damage, drop, exchange, repeat  # noqa: E402
+from server import Server, find_ringtalkd  # noqa: E402
+
+CLEAN, TROUBLE, ANOMALY, VOID, UNSUPPORTED, USAGE = 0, 1, 2, 3, 4, 64
+FINE = (CLEAN, VOID)
+SHORT = ["--duration", "1", "--warmup", "300ms", "--connections", "200"]
+
+# What each scenario must have done, beside being free of anomalies.
+SCENARIOS = {
+    "idle": (["heartbeat_ms=200"], lambda d: d["total"]["heartbeats_answered"] > 100),
+    "chat": (["rate=1000"], lambda d: d["measured"]["delivered"] > 500),
+    "login-storm": (["churn_rate=300"], lambda d: d["measured"]["logins"] > 100),
+    "reconnect-storm": (["rate=1000"], lambda d: d["total"]["cuts"] == 100 and d["storm_over_s"] > 0),
+    "churn": (["rate=1000", "churn_rate=200"], lambda d: d["total"]["cuts"] > 50),
+    "slow-readers": (["rate=2000", "slow_percent=10"], lambda d: d["measured"]["delivered"] > 500),
+    "mixed-day": (["rate=500", "history_rate=100"],
+                  lambda d: d["latency_us"]["history"]["count"] > 10 and d["total"]["reads"] > 10),
+    "offline-drain": (["rate=1000"], lambda d: d["total"]["fetched"] > 200),
+}
+MESSAGES = {"chat", "reconnect-storm", "churn", "slow-readers", "mixed-day", "offline-drain"}
+
+# What the proxy does to which frame, and under which names it may be counted.
+LIES = [(MSG_DATA, drop, {"undelivered"}), (MSG_DATA, repeat, {"duplicate"}),
+        (MSG_DATA, exchange, {"inversion"}), (MSG_DATA, damage, {"corrupted", "undelivered"}),
+        (MSG_ACK, drop, {"lost"}), (MSG_ACK, repeat, {"duplicate"})]
+
+
+class Bench:
+    def __init__(self, loadgen, server, folder):
+        self.loadgen, self.server, self.folder = loadgen, server, folder
+        self.runs = 0
+
+    def call(self, *words):
+        done = subprocess.run([self.loadgen, *words], capture_output=True, text=True, timeout=60)
+        self.said = f"{' '.join(words)}\n{done.stdout}{done.stderr}"
+        assert done.returncode >= 0, f"signal {-done.returncode}: {self.said}"
+        return done
+
+    def run(self, scenario, *words, to=None, accept=FINE):
+        """The document of one run."""
+        self.runs += 1
+        self.json = os.path.join(self.folder, f"{self.runs}.json")
+        done = self.call(scenario, *SHORT, *words, "--json", self.json, "--data-dir", self.server.data_dir,
+                         "--server", to or "127.0.0.1:%d" % self.server.address[1],
+                         "--http", f"127.0.0.1:{self.server.http_port}")
+        assert done.returncode in accept, f"exit {done.returncode}: {self.said}"
+        with open(self.json, encoding="utf-8") as file:
+            document = json.load(file)
+        assert document["exit_code"] == done.returncode, self.said
+        return document, done
+
+
+def check_scenarios(bench):
+    for name, (words, holds) in SCENARIOS.items():
+        document, done = bench.run(name, *words)
+        assert document["scenario"]["name"] == name
+        assert document["anomalies_total"] == 0 and not any(document["anomalies"].values()), bench.said
+        assert document["drain"]["complete"], bench.said
+        assert document["errors"] == {}, bench.said
+        assert holds(document), bench.said
+        if name in MESSAGES:
+            assert document["total"]["acked"] > 0 and document["latency_us"]["ack"]["p50"] > 0, bench.said
+        if document["exit_code"] == VOID:
+            assert document["void"] and "VOID" in done.stdout, bench.said
+        assert document["rate_limits"] == "lifted" and "rate limits lifted" in done.stdout
+        assert document["server_usage"]["rss_after"] > 0 and document["series"], bench.said
+        yield name
+
+
+def check_groups(bench):
+    for name in ("group", "broadcast"):
+        document, done = bench.run(name, "group_size=10", accept=(UNSUPPORTED,))
+        assert "the server has no groups" in done.stderr, bench.said
+        assert document["result"] == "unsupported", bench.said
+        yield name
+
+
+def check_outputs(bench):
+    html, hgrm, users = (os.path.join(bench.folder, name) for name in ("a.html", "a.hgrm", "users.txt"))
+    document, done = bench.run("chat", "--rate", "500", "--html", html, "--hgrm", hgrm, "--save-users", users)
+    first = bench.json
+    with open(html, encoding="utf-8") as file:
+        page = file.read()
+    assert page.count("<svg") >= 5 and "http://" not in page.replace("http://127.0.0.1", ""), "page is self-contained"
+    assert "<script" not in page and "url(" not in page and "<link" not in page
+    with open(hgrm, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    assert lines[0].split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    values = [float(line.split()[0]) for line in lines[2:] if line and line[0] != "#"]
+    assert values == sorted(values) and len(values) > 20
+    assert bench.call("report", first).stdout == done.stdout, "a stored result reads as it did"
+
+    # The same users again: what they wrote before is not taken for this run's.
+    document, done = bench.run("chat", "--window", "4", "--users-file", users)
+    assert document["loop"] == "closed" and "CLOSED LOOP" in done.stdout, bench.said
+    assert document["anomalies_total"] == 0 and document["measured"]["acked"] > 0, bench.said
+    done = bench.call("compare", first, bench.json)
+    assert done.returncode == CLEAN and "acknowledged/s" in done.stdout, bench.said
+    assert "one side is open loop" in done.stdout and "scenarios differ: window" in done.stdout, bench.said
+    done = bench.call("compare", first, first, first, "--", first, first, first)
+    assert done.returncode == CLEAN and "better" not in done.stdout and "WORSE" not in done.stdout, bench.said
+    yield "outputs, users file, compare"
+
+
+def check_capacity(bench):
+    out = os.path.join(bench.folder, "capacity.json")
+    done = bench.call("capacity", "chat", "--p99", "1s", "--rate", "100", "--rate-max", "200", "--duration", "500ms",
+                      "--warmup", "100ms", "--connections", "20", "--json", out, "--data-dir", bench.server.data_dir,
+                      "--server", "127.0.0.1:%d" % bench.server.address[1],
+                      "--http", f"127.0.0.1:{bench.server.http_port}")
+    assert done.returncode in FINE, bench.said
+    with open(out, encoding="utf-8") as file:
+        found = json.load(file)
+    assert found["steps"] and found["rate"] <= 200, bench.said
+    assert found["generator_limited"] or found["rate"] == 200, bench.said
+    yield "capacity"
+
+
+def check_lies(bench):
+    for command, lie, names in LIES:
+        proxy = LyingProxy(bench.server.address, command, lie)
+        document, done = bench.run("chat", "connections=20", "--rate", "400", "--drain", "1s",
+                                   to=proxy.address, accept=(ANOMALY,))
+        proxy.close()
+        found = {kind for kind, count in document["anomalies"].items() if count}
+        assert found == names and document["anomaly_samples"], bench.said
+        assert "ANOMALIES" in done.stdout, bench.said
+        yield f"{lie.__name__} {command:#06x}"
+
+
+def check_mistakes(bench):
+    wrong = os.path.join(bench.folder, "wrong.toml")
+    with open(wrong, "w", encoding="utf-8") as file:
+        file.write("rate = 10\nconections = 4\n")
+    cases = [([wrong], f"{wrong}:2"), (["chat", "conections=4"], "conections"), (["chat", "rate=many"], "rate"),
+             (["chat", "connections=7"], "pairs"), (["nothing-like-it"], "nothing-like-it"),
+             (["chat", "--duration", "soon"], "duration"), (["chat", "--server", "here"], "server")]
+    for words, named in cases:
+        done = bench.call(*words, "--data-dir", bench.server.data_dir)
+        assert done.returncode == USAGE and named in done.stderr and not done.stdout, bench.said
+    assert bench.call("compare", wrong, wrong).returncode == TROUBLE
+    assert bench.call("compare", wrong).returncode == USAGE
+    assert bench.call("chat").returncode == USAGE, "no token, no users"
+    _, done = bench.run("chat", to="127.0.0.1:1", *["connect_ms=1000"], accept=(TROUBLE,))
+    assert "Connection refused" in done.stderr, bench.said
+    assert bench.call("list").returncode == CLEAN and bench.call("--help").returncode == CLEAN
+    done = bench.call("doctor", "chat", "--data-dir", bench.server.data_dir, "--http",
+                      f"127.0.0.1:{bench.server.http_port}")
+    assert done.returncode == CLEAN and "rate limit of sends is lifted" in done.stdout, bench.said
+    yield "mistakes"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build-dir", required=True)
+    options = parser.parse_args()
+    loadgen = os.path.join(os.path.abspath(options.build_dir), "ringtalk-loadgen")
+    config = {"limits": {"sends_per_second": 0}}
+    passed = 0
+    with tempfile.TemporaryDirectory(prefix="lg-") as folder, \
+            Server(find_ringtalkd(options.build_dir), 2, config, label="loadgen") as server:
+        bench = Bench(loadgen, server, folder)
+        for check in (check_scenarios, check_groups, check_outputs, check_capacity, check_lies, check_mistakes):
+            for name in check(bench):
+                passed += 1
+                print(f"ok: {name}", flush=True)
+    print(f"{passed} checks passed")
+
+
+if __name__ == "__main__":
+    main()
