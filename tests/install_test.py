@@ -17,8 +17,11 @@ PROGRAMS = ["bin/ringtalkd", "bin/ringtalkctl", "bin/ringtalk-loadgen"]
 DATA = [UNIT, "lib/sysusers.d/ringtalk.conf", "share/man/man8/ringtalkd.8",
         "share/bash-completion/completions/ringtalkctl.bash",
         "share/doc/ringtalk/examples/60-ringtalk.conf"]
+SCENARIOS = [f"share/ringtalk/scenarios/{name}.toml" for name in
+             ("idle", "chat", "group", "broadcast", "login-storm", "reconnect-storm", "churn", "slow-readers",
+              "mixed-day", "offline-drain")]
 DOCS = ["README.md"] + [f"docs/{name}.md" for name in
-                        ("API", "ARCHITECTURE", "CONFIGURE", "CTL", "OPERATING", "PROTOCOL", "STORE_FORMAT")]
+                        ("API", "ARCHITECTURE", "CONFIGURE", "CTL", "LOADGEN", "OPERATING", "PROTOCOL", "STORE_FORMAT")]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -36,7 +39,7 @@ def tree(into):
 def check_tree(found, prefix, sysconfdir):
     inside = prefix.strip("/") + "/"
     config = sysconfdir.strip("/") + "/ringtalk/ringtalk.toml"
-    wanted = {inside + name for name in PROGRAMS + DATA} | {config}
+    wanted = {inside + name for name in PROGRAMS + DATA + SCENARIOS} | {config}
     wanted |= {inside + "share/doc/ringtalk/" + name for name in DOCS}
     assert set(found) == wanted, f"missing {wanted - set(found)}, not wanted {set(found) - wanted}"
     for name, path in found.items():
@@ -106,7 +109,7 @@ def main():
         check_links(found, prefix.strip("/") + "/")
         said = check_unit(unit, prefix, sysconfdir)
         check_second_install(build, into, config)
-    print(f"ok: {len(PROGRAMS + DATA + DOCS) + 1} files, {said}")
+    print(f"ok: {len(PROGRAMS + DATA + SCENARIOS + DOCS) + 1} files, {said}")
 
 
 if __name__ == "__main__":

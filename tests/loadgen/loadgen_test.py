@@ -16,9 +16,11 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "acceptance"))
+from group_server import GroupServer  # noqa: E402
 from lying_proxy import MSG_ACK, MSG_DATA, LyingProxy, damage, drop, exchange, repeat  # noqa: E402
 from server import Server, find_ringtalkd  # noqa: E402
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CLEAN, TROUBLE, ANOMALY, VOID, UNSUPPORTED, USAGE = 0, 1, 2, 3, 4, 64
 FINE = (CLEAN, VOID)
 SHORT = ["--duration", "1", "--warmup", "300ms", "--connections", "200"]
@@ -93,6 +95,24 @@ def check_groups(bench):
         yield name
 
 
+def check_group_checks(bench):
+    users = os.path.join(bench.folder, "group-users.txt")
+    with open(users, "w", encoding="utf-8") as file:
+        file.writelines(f"{n} u{n} none\n" for n in range(1, 41))
+    for lie, names, codes in ((None, set(), FINE), ("drop", {"undelivered"}, (ANOMALY,)),
+                              ("repeat", {"duplicate"}, (ANOMALY,)), ("exchange", {"inversion"}, (ANOMALY,))):
+        server = GroupServer(lie)
+        document, _ = bench.run("group", "connections=40", "group_size=10", "rate=100", "--drain", "1s",
+                                "--users-file", users, to=server.address, accept=codes)
+        server.close()
+        found = {kind for kind, count in document["anomalies"].items() if count}
+        assert found == names, bench.said
+        total = document["total"]
+        assert total["sent"] > 30 and total["acked"] == total["sent"], bench.said
+        assert lie or total["delivered"] == 9 * total["sent"], bench.said
+        yield f"groups, {lie or 'clean'}"
+
+
 def check_outputs(bench):
     html, hgrm, users = (os.path.join(bench.folder, name) for name in ("a.html", "a.hgrm", "users.txt"))
     document, done = bench.run("chat", "--rate", "500", "--html", html, "--hgrm", hgrm, "--save-users", users)
@@ -161,6 +181,11 @@ def check_mistakes(bench):
     assert bench.call("chat").returncode == USAGE, "no token, no users"
     _, done = bench.run("chat", to="127.0.0.1:1", *["connect_ms=1000"], accept=(TROUBLE,))
     assert "Connection refused" in done.stderr, bench.said
+    with open(ROOT / "docs/LOADGEN.md", encoding="utf-8") as file:
+        manual = file.read()
+    for line in bench.call("list").stdout.split("Keys:")[1].splitlines()[1:]:
+        if line.strip():
+            assert f"| `{line.split()[0]}` |" in manual, f"docs/LOADGEN.md lacks {line}"
     assert bench.call("list").returncode == CLEAN and bench.call("--help").returncode == CLEAN
     done = bench.call("doctor", "chat", "--data-dir", bench.server.data_dir, "--http",
                       f"127.0.0.1:{bench.server.http_port}")
@@ -178,7 +203,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lg-") as folder, \
             Server(find_ringtalkd(options.build_dir), 2, config, label="loadgen") as server:
         bench = Bench(loadgen, server, folder)
-        for check in (check_scenarios, check_groups, check_outputs, check_capacity, check_lies, check_mistakes):
+        for check in (check_scenarios, check_groups, check_group_checks, check_outputs, check_capacity, check_lies, check_mistakes):
             for name in check(bench):
                 passed += 1
                 print(f"ok: {name}", flush=True)

@@ -34,7 +34,8 @@ void look_at_descriptors(const Scenario& s, Examination& e) {
   const uint64_t per_ring = nofile > 2 * kSlotsSpare ? nofile - kSlotsSpare : nofile / 2;
   const auto needed       = static_cast<uint32_t>((s.connections + per_ring - 1) / per_ring);
   const uint32_t wanted   = s.threads > 0 ? s.threads : std::max(1u, e.machine.cores / 2);
-  e.threads = std::clamp(std::max(wanted, needed), 1u, std::max(1u, s.connections / 2));
+  e.threads               = std::clamp(std::max(wanted, needed), 1u,
+                                       std::max(1u, s.connections / std::max(2u, s.group_size)));
   e.findings.push_back(
       {Grade::good, fmt::format("{} descriptors per ring, {} connections: {} {}", nofile,
                                 s.connections, e.threads, e.threads == 1 ? "ring" : "rings")});

@@ -14,6 +14,7 @@
 #include "engine/runtime.h"
 #include "proto/parse.h"
 #include "tools/loadgen/admin.h"
+#include "tools/loadgen/groups.h"
 
 namespace ringtalk::loadgen {
 namespace {
@@ -53,8 +54,13 @@ namespace {
 // The life of one run.
 class Conductor {
  public:
-  Conductor(const Target& target, const Accounts& accounts, RunResult& result)
-      : target_(target), accounts_(accounts), r_(result), s_(result.scenario) {}
+  Conductor(const Target& target, const Accounts& accounts, std::vector<uint32_t> groups,
+            RunResult& result)
+      : target_(target),
+        accounts_(accounts),
+        groups_(std::move(groups)),
+        r_(result),
+        s_(result.scenario) {}
 
   void run() {
     struct sigaction ours{}, before_int{}, before_term{};
@@ -65,7 +71,8 @@ class Conductor {
     epoch_ns_   = clock_.now_ns();
     make_workers();
     engine::Runtime runtime;
-    const uint32_t per_thread = (s_.connections + r_.threads - 1) / r_.threads;
+    const uint32_t unit       = std::max(2u, s_.group_size);  // shares differ by one of them
+    const uint32_t per_thread = (s_.connections / unit + r_.threads - 1) / r_.threads * unit;
     const engine::RingConfig config{.sq_entries   = 2048,
                                     .cq_entries   = 16'384,
                                     .slots        = per_thread + 256,
@@ -88,7 +95,9 @@ class Conductor {
 
  private:
   void make_workers() {
-    const uint32_t pairs = s_.connections / 2;
+    // What is not divided: a pair, or a group.
+    const uint32_t unit  = std::max(2u, s_.group_size);
+    const uint32_t units = s_.connections / unit;
     engine::SystemRandom random;
     const auto run = static_cast<uint32_t>(random.next());
     const auto net = static_cast<uint32_t>(random.below(kSourceNets));
@@ -96,13 +105,16 @@ class Conductor {
     inet_pton(AF_INET, target_.server.host.c_str(), &server);
     uint32_t first = 0;
     for (uint32_t i = 0; i < r_.threads; ++i) {
-      const uint32_t count = pairs / r_.threads + (i < pairs % r_.threads ? 1 : 0);
+      const uint32_t count = units / r_.threads + (i < units % r_.threads ? 1 : 0);
       workers_.push_back(std::make_unique<Worker>(WorkerSetup{
-          .scenario       = s_,
-          .stage          = stage_,
-          .accounts       = std::span(accounts_.list).subspan(first * 2ull, count * 2ull),
+          .scenario = s_,
+          .stage    = stage_,
+          .accounts =
+              std::span(accounts_.list).subspan(uint64_t{first} * unit, uint64_t{count} * unit),
+          .groups = std::span(groups_).subspan(s_.group_size > 0 ? first : 0,
+                                               s_.group_size > 0 ? count : 0),
           .first_pair     = first,
-          .pairs_all      = pairs,
+          .pairs_all      = units,
           .index          = i,
           .workers        = r_.threads,
           .run            = run,
@@ -328,6 +340,7 @@ class Conductor {
 
   const Target& target_;
   const Accounts& accounts_;
+  const std::vector<uint32_t> groups_;
   RunResult& r_;
   const Scenario& s_;
   engine::RealClock clock_;
@@ -362,8 +375,6 @@ void run_scenario(const Scenario& scenario, const Target& target, Accounts& acco
   if (result.examination.fatal())
     return fail_run(result, kExitTrouble,
                     "the doctor says no:\n" + examination_text(result.examination, false));
-  if (scenario.group_size > 0)
-    return fail_run(result, kExitUnsupported, "the server has no groups");
   if (accounts.list.size() < scenario.connections) {
     accounts =
         target.users_file.empty()
@@ -375,7 +386,14 @@ void run_scenario(const Scenario& scenario, const Target& target, Accounts& acco
     if (!accounts.problem.empty()) return fail_run(result, kExitTrouble, accounts.problem);
     result.users_s = accounts.seconds;
   }
-  Conductor(target, accounts, result).run();
+  MadeGroups groups;
+  if (scenario.group_size > 0) {
+    groups = make_groups(target.server, std::span(accounts.list).first(scenario.connections),
+                         scenario.group_size, scenario.client == "pc");
+    if (!groups.problem.empty())
+      return fail_run(result, groups.unsupported ? kExitUnsupported : kExitTrouble, groups.problem);
+  }
+  Conductor(target, accounts, std::move(groups.ids), result).run();
 }
 
 }  // namespace ringtalk::loadgen

@@ -252,9 +252,11 @@ std::string hgrm_text(const engine::Histogram& h) {
       line(1 - left * (1 - tick / (2.0 * kTicksPerHalf)));
   if (h.count() > 0) line(1);
   const double mean = h.count() == 0 ? 0 : static_cast<double>(h.sum()) / total;
-  out += fmt::format("#[Mean    = {:12.3f}, Total count    = {:12}]\n", mean / 1e6, h.count());
-  out += fmt::format("#[Max     = {:12.3f}, Buckets        = {:12}]\n", ms(h.max()),
-                     engine::Histogram::kBuckets);
+  out += fmt::format("#[Mean    = {:12.3f}]\n", mean / 1e6);
+  out += fmt::format("#[Max     = {:12.3f}, Total count    = {:12}]\n", ms(h.max()), h.count());
+  out += fmt::format("#[Buckets = {:12}, SubBuckets     = {:12}]\n",
+                     engine::Histogram::kValueBits - engine::Histogram::kLinearBits + 1,
+                     1 << engine::Histogram::kLinearBits);
   return out;
 }
 

@@ -31,6 +31,13 @@ std::vector<std::string> conflicts(const Scenario& s) {
     problems.push_back("connections: must be even, people talk in pairs");
   if (s.window > 0 && s.burst > 1)
     problems.push_back("burst: has no meaning with window, which sends when an answer comes");
+  if (s.group_size > 0 && s.connections % s.group_size != 0)
+    problems.push_back("connections: must be a multiple of group_size");
+  if (s.group_size > 0 &&
+      (s.offline_percent | s.slow_percent | s.churn_rate | s.storm_percent | s.history_rate))
+    problems.push_back(
+        "group_size: groups are checked with everybody there; offline_percent, slow_percent, "
+        "churn_rate, storm_percent and history_rate are of pairs");
   if (s.group_size == 1) problems.push_back("group_size: a group has at least two members");
   return problems;
 }

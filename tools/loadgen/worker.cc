@@ -33,8 +33,8 @@ bool is_of_share(uint64_t index, uint32_t percent) {
 }
 
 double share_of(uint32_t whole, const WorkerSetup& setup) {
-  return static_cast<double>(whole) * static_cast<double>(setup.accounts.size() / 2) /
-         static_cast<double>(setup.pairs_all);
+  return static_cast<double>(whole) * static_cast<double>(setup.accounts.size()) /
+         static_cast<double>(setup.scenario.connections);
 }
 
 Arrivals arrivals_of(const Scenario& scenario) {
@@ -53,10 +53,27 @@ Worker::Worker(const WorkerSetup& setup)
       histories_(share_of(s_.history_rate, setup), arrivals_of(s_),
                  s_.seed + 1000ull * setup.index + 3),
       logins_(share_of(s_.login_rate, setup), Arrivals::constant, 0) {
+  for (uint32_t i = 0; i < setup_.accounts.size(); ++i) people_.emplace_back(*this, i);
+  is_grouped() ? make_groups() : make_conversations();
+  count_wanted();
+}
+
+void Worker::make_groups() {
+  const uint32_t size = s_.group_size;
+  RT_ASSERT(setup_.accounts.size() == size * setup_.groups.size());
+  for (size_t i = 0; i < setup_.groups.size(); ++i) {
+    std::vector<uint32_t> users;
+    for (const Account& account : setup_.accounts.subspan(i * size, size))
+      users.push_back(account.id);
+    groups_.emplace_back(setup_.run, setup_.groups[i], std::move(users), out_.anomalies);
+  }
+  for (const Person& person : people_) talkers_.push_back(person.index);
+}
+
+void Worker::make_conversations() {
   const auto count = static_cast<uint32_t>(setup_.accounts.size());
   RT_ASSERT(count % 2 == 0);
   conversations_.reserve(count / 2);
-  for (uint32_t i = 0; i < count; ++i) people_.emplace_back(*this, i);
   for (uint32_t i = 0; i < count; i += 2) {
     conversations_.emplace_back(
         Conversation::Setup{.run   = setup_.run,
@@ -76,7 +93,6 @@ Worker::Worker(const WorkerSetup& setup)
     if (talks) talkers_.push_back(i);
     if (talks && !offline && !slow) talkers_.push_back(i + 1);
   }
-  count_wanted();
 }
 
 // Before the thread runs, so that nobody takes a worker that has not begun for one that is done.
@@ -220,6 +236,8 @@ void Worker::begin_drain(uint64_t at) {
 bool Worker::is_drained() {
   if (!queue_.empty() || !retries_.empty() || in_flight_ > 0 || fetching_ > 0 || storm_left_ > 0)
     return false;
+  if (is_grouped())
+    return std::ranges::all_of(groups_, [](const GroupChecker& group) { return group.is_done(); });
   const auto count = static_cast<uint32_t>(conversations_.size());
   while (done_cursor_ < count && conversations_[done_cursor_].is_done()) ++done_cursor_;
   return done_cursor_ == count;
@@ -240,13 +258,18 @@ void Worker::leave(uint64_t at) {
 }
 
 void Worker::finish_checks() {
+  for (const Person& person : people_)
+    if (person.late) second_.tally.unsent += person.late->size();
   if (!measuring_) return;  // gave up before anything was sent that counts
+  for (GroupChecker& group : groups_) {
+    group.finish();
+    out_.unknown += group.unknown();
+  }
   for (uint32_t i = 0; i < conversations_.size(); ++i) {
     std::array<bool, 2> here{};
     for (uint32_t side = 0; side < 2; ++side) {
       const Person& person = people_[i * 2 + side];
       here[side] = person.state == Person::State::online && !conversations_[i].is_behind(side);
-      if (person.late) second_.tally.unsent += person.late->size();
     }
     conversations_[i].finish(here);
     out_.unknown += conversations_[i].unknown();
@@ -363,11 +386,9 @@ void Worker::on_login(Person& person, const proto::Split& frame) {
     const uint64_t every = s_.heartbeat_ms * kNsPerMs;
     loop_->timers().arm(person.heartbeat, at + 1 + random_.below(every));
   }
-  Conversation& conversation = conversation_of(person);
-  const uint32_t side        = person.index & 1;
-  if (conversation.is_behind(side)) {
+  if (!is_grouped() && conversation_of(person).is_behind(person.index & 1)) {
     person.behind      = true;
-    person.fetch_floor = conversation.floor(side);
+    person.fetch_floor = conversation_of(person).floor(person.index & 1);
     ++fetching_;
     ask_history(person, 0, kPageMessages, kCatchUpSequence);
   }
@@ -388,6 +409,7 @@ void Worker::ended(Person& person) {
   if (std::exchange(person.behind, false)) --fetching_;
   person.asked   = false;
   person.unacked = 0;
+  if (is_grouped()) return group_of(person).leave(member_of(person));
   conversation_of(person).cut(person.index & 1);
 }
 
@@ -438,10 +460,9 @@ void Worker::fire_send(uint64_t due, uint64_t at) {
     return;
   }
   if (is_measured(due)) out_.timings.lateness.record(at - due);
-  const uint32_t side = person.index & 1;
   for (uint32_t i = 0; i < s_.burst; ++i) {
     const bool waits = person.late && !person.late->empty();
-    if (!waits && conversation_of(person).has_room(side)) {
+    if (!waits && has_room(person)) {
       send_message(person, due);
       continue;
     }
@@ -456,9 +477,7 @@ void Worker::fire_send(uint64_t due, uint64_t at) {
 
 // Their clocks have been running.
 void Worker::send_late(Person& person) {
-  const uint32_t side = person.index & 1;
-  while (person.state == Person::State::online && !person.late->empty() &&
-         conversation_of(person).has_room(side)) {
+  while (person.state == Person::State::online && !person.late->empty() && has_room(person)) {
     send_message(person, person.late->front());
     person.late->pop_front();
   }
@@ -486,29 +505,29 @@ void Worker::fire_history(uint64_t due) {
 }
 
 void Worker::fill_window(Person& person) {
-  const uint32_t side = person.index & 1;
   if (phase_ != Phase::load || person.state != Person::State::online) return;
   const uint64_t at = now();
   if (at >= measure_end_ns_) return;
-  while (person.unacked < s_.window && conversation_of(person).has_room(side)) {
+  while (person.unacked < s_.window && has_room(person)) {
     ++person.unacked;
     send_message(person, at);
   }
 }
 
 void Worker::send_message(Person& person, uint64_t intended_ns) {
-  const uint32_t side        = person.index & 1;
-  Conversation& conversation = conversation_of(person);
-  const uint64_t op          = conversation.send(side, intended_ns);
-  done_cursor_               = std::min(done_cursor_, person.index / 2);
   ++second_.tally.sent;
-  person.client->send_message(proto::MessageType::single_text, Conversation::sequence_of(op),
-                              {.run         = setup_.run,
-                               .sender      = account_of(person).id,
-                               .receiver    = account_of(peer_of(person)).id,
-                               .op          = op,
-                               .intended_ns = intended_ns},
-                              s_.payload_bytes);
+  Body body{.run = setup_.run, .sender = account_of(person).id, .intended_ns = intended_ns};
+  if (is_grouped()) {
+    body.receiver = group_of(person).group();
+    body.op       = group_of(person).send(member_of(person), intended_ns);
+  } else {
+    body.receiver = account_of(peer_of(person)).id;
+    body.op       = conversation_of(person).send(person.index & 1, intended_ns);
+    done_cursor_  = std::min(done_cursor_, person.index / 2);
+  }
+  person.client->send_message(
+      is_grouped() ? proto::MessageType::group_text : proto::MessageType::single_text,
+      Conversation::sequence_of(body.op), body, s_.payload_bytes);
 }
 
 void Worker::Heartbeat::fire(engine::Timer& timer) noexcept {
@@ -552,14 +571,16 @@ void Worker::on_ack(Person& person, const proto::Split& frame) {
   const auto ack = proto::parse_message_ack(frame.body);
   if (!ack) return error("acknowledgement does not parse");
   if (person.unacked > 0) --person.unacked;
-  const uint32_t user = account_of(person).id;
-  if (ack->user_id != user || ack->session_id != account_of(peer_of(person)).id ||
-      ack->session_type != proto::SessionType::single) {
+  const uint32_t user  = account_of(person).id;
+  const uint32_t where = is_grouped() ? group_of(person).group() : account_of(peer_of(person)).id;
+  if (ack->user_id != user || ack->session_id != where || ack->session_type != session_type()) {
     out_.anomalies.add(Anomaly::mismatch, "acknowledgement names another conversation, id", user,
                        ack->msg_id);
   }
-  const auto acked =
-      conversation_of(person).ack(person.index & 1, frame.header.sequence, ack->msg_id);
+  const uint16_t sequence = frame.header.sequence;
+  const auto acked        = is_grouped()
+                                ? group_of(person).ack(member_of(person), sequence, ack->msg_id)
+                                : conversation_of(person).ack(person.index & 1, sequence, ack->msg_id);
   if (!acked) return;
   ++second_.tally.acked;
   const uint64_t took = now() - acked->intended_ns;
@@ -574,23 +595,25 @@ void Worker::on_push(Person& person, const proto::Split& frame) {
   const uint32_t user = account_of(person).id;
   if (frame.header.sequence != 0)
     out_.anomalies.add(Anomaly::mismatch, "push with a sequence, id", user, message->msg_id);
-  const uint32_t peer = account_of(peer_of(person)).id;  // an echo of an own send names the author
+  // Not the author: an echo of an own send names us.
+  const uint32_t peer = is_grouped() ? group_of(person).group() : account_of(peer_of(person)).id;
   person.client->send_ack({.user_id      = user,
                            .session_id   = peer,
                            .msg_id       = message->msg_id,
-                           .session_type = proto::SessionType::single});
+                           .session_type = session_type()});
   if (s_.read_percent > 0 && random_.below(100) < s_.read_percent) {
     ++second_.tally.reads;
     person.client->send_read({.user_id      = user,
                               .session_id   = peer,
                               .msg_id       = message->msg_id,
-                              .session_type = proto::SessionType::single});
+                              .session_type = session_type()});
   }
-  const auto intended =
-      conversation_of(person).push(person.index & 1, {.from   = message->from_user_id,
-                                                      .to     = message->to_session_id,
-                                                      .msg_id = message->msg_id,
-                                                      .data   = message->data});
+  const Delivery delivery{.from   = message->from_user_id,
+                          .to     = message->to_session_id,
+                          .msg_id = message->msg_id,
+                          .data   = message->data};
+  const auto intended = is_grouped() ? group_of(person).push(member_of(person), delivery)
+                                     : conversation_of(person).push(person.index & 1, delivery);
   if (!intended) return;
   ++second_.tally.delivered;
   const uint64_t took = now() - *intended;

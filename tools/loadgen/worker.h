@@ -5,7 +5,7 @@
 //
 // Phases       connect (until all are logged in), warm-up, measure, drain; the times are in Stage, which
 //              the conductor writes. What is measured is chosen by the intended time of a send.
-// Both users of a conversation belong to one worker, so checking takes no lock.
+// Both users of a conversation, all members of a group, belong to one worker, so checking takes no lock.
 // Thread rule  run() on its own thread. progress(), take_seconds() from any; everything that result()
 //              gives is read after run() has returned.
 // Bound        Conversation::kSlotsMax unfinished sends per user and direction, kLateMax schedule points
@@ -23,6 +23,7 @@
 #include "engine/timer_wheel.h"
 #include "tools/loadgen/checker.h"
 #include "tools/loadgen/client.h"
+#include "tools/loadgen/group_checker.h"
 #include "tools/loadgen/pacer.h"
 #include "tools/loadgen/scenario.h"
 #include "tools/loadgen/tally.h"
@@ -41,7 +42,8 @@ struct Stage {
 struct WorkerSetup {
   const Scenario& scenario;
   Stage& stage;
-  std::span<const Account> accounts;  // two by two
+  std::span<const Account> accounts;  // two by two, or group by group
+  std::span<const uint32_t> groups;   // ids, in the order of the accounts
   uint32_t first_pair     = 0;        // of all pairs of the run, for the shares
   uint32_t pairs_all      = 0;
   uint32_t index          = 0;  // of this worker
@@ -164,6 +166,20 @@ class Worker final : public engine::LoopClient, private Client::Listener {
   void on_history(Person& person, const proto::Split& frame);
   void ask_history(Person& person, uint32_t begin, uint32_t count, uint16_t sequence);
 
+  // --- conversations of two, or groups
+  void make_conversations();
+  void make_groups();
+  bool is_grouped() const { return s_.group_size > 0; }
+  GroupChecker& group_of(const Person& person) { return groups_[person.index / s_.group_size]; }
+  proto::SessionType session_type() const {
+    return is_grouped() ? proto::SessionType::group : proto::SessionType::single;
+  }
+  uint32_t member_of(const Person& person) const { return person.index % s_.group_size; }
+  bool has_room(const Person& person) {
+    return is_grouped() ? group_of(person).has_room()
+                        : conversation_of(person).has_room(person.index & 1);
+  }
+
   // --- small things
   Conversation& conversation_of(const Person& person) { return conversations_[person.index / 2]; }
   Person& peer_of(const Person& person) { return people_[person.index ^ 1]; }
@@ -182,7 +198,8 @@ class Worker final : public engine::LoopClient, private Client::Listener {
   engine::Loop* loop_ = nullptr;
 
   std::deque<Person> people_;
-  std::vector<Conversation> conversations_;
+  std::vector<Conversation> conversations_;  // or:
+  std::vector<GroupChecker> groups_;
   std::vector<uint32_t> talkers_;  // who sends
   uint32_t next_talker_ = 0;
 
