@@ -76,7 +76,7 @@ def check_scenarios(bench):
         assert document["scenario"]["name"] == name
         assert document["anomalies_total"] == 0 and not any(document["anomalies"].values()), bench.said
         assert document["drain"]["complete"], bench.said
-        assert document["errors"] == {}, bench.said
+        assert set(document["errors"]) <= {"slow reader closed by the server"}, bench.said
         assert holds(document), bench.said
         if name in MESSAGES:
             assert document["total"]["acked"] > 0 and document["latency_us"]["ack"]["p50"] > 0, bench.said

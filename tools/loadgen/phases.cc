@@ -67,8 +67,10 @@ class Conductor {
     ours.sa_handler = &on_interrupt;
     sigaction(SIGINT, &ours, &before_int);
     sigaction(SIGTERM, &ours, &before_term);
-    interrupted = 0;
-    epoch_ns_   = clock_.now_ns();
+    interrupted             = 0;
+    epoch_ns_               = clock_.now_ns();
+    r_.server.rss_before    = sample(server_pid()).rss_bytes;
+    r_.generator.rss_before = sample(::getpid()).rss_bytes;
     make_workers();
     engine::Runtime runtime;
     const uint32_t unit       = std::max(2u, s_.group_size);  // shares differ by one of them
@@ -129,12 +131,10 @@ class Conductor {
   }
 
   void conduct() {
-    r_.server.known         = r_.examination.server_pid != 0;
-    r_.generator.known      = true;
-    r_.server.rss_before    = sample(server_pid()).rss_bytes;
-    r_.generator.rss_before = sample(::getpid()).rss_bytes;
-    last_server_            = sample(server_pid());
-    last_generator_         = sample(::getpid());
+    r_.server.known    = r_.examination.server_pid != 0;
+    r_.generator.known = true;
+    last_server_       = sample(server_pid());
+    last_generator_    = sample(::getpid());
     if (!connect()) {
       stage_.give_up.store(true, std::memory_order_relaxed);
       phase_ = "leave";

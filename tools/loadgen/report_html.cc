@@ -57,7 +57,9 @@ std::string header(const Json& d) {
       "<header><h1>{}</h1><span class=\"badge {}\">{}</span></header><p class=\"soft\">{}</p><p "
                "class=\"soft\">",
       html_escaped(s["name"]), kind, html_escaped(result), html_escaped(s["description"]));
-  if (d["loop"] == "open")
+  if (d["loop"] == "open" && s["rate"] == 0)
+    out += "No messages.";
+  else if (d["loop"] == "open")
     out += fmt::format(
         "Open loop: {} messages/s on a fixed schedule; latency counts from the intended time.",
         number_text(s["rate"]));

@@ -9,6 +9,8 @@
 #include <ctime>
 #include <fstream>
 
+#include "tools/loadgen/commit.h"
+
 namespace ringtalk::loadgen {
 namespace {
 

@@ -57,8 +57,9 @@ std::string head(const Json& d) {
       "\nringtalk-loadgen {} ({})  scenario {}  {}\n", d["version"].get<std::string>(),
       d["commit"].get<std::string>(), s["name"].get<std::string>(),
       d["loop"] == "open"
-          ? fmt::format("open loop, {} messages/s, {} arrivals", number_text(s["rate"]),
-                        s["arrivals"].get<std::string>())
+          ? (s["rate"] == 0 ? "no messages"
+                            : fmt::format("open loop, {} messages/s, {} arrivals",
+                                          number_text(s["rate"]), s["arrivals"].get<std::string>()))
           : fmt::format("CLOSED LOOP, window {}: latencies leave out what a stall held back",
                         s["window"].get<int>()));
   const Json& m = d["machine"];
