@@ -176,6 +176,12 @@ def check_mistakes(bench):
     for words, named in cases:
         done = bench.call(*words, "--data-dir", bench.server.data_dir)
         assert done.returncode == USAGE and named in done.stderr and not done.stdout, bench.said
+    torn = os.path.join(bench.folder, "torn.json")
+    with open(torn, "w", encoding="utf-8") as file:
+        json.dump({"tool": "ringtalk-loadgen", "format": 1, "scenario": {}, "machine": {}, "loop": "open",
+                   "result": "clean"}, file)
+    done = bench.call("report", torn)
+    assert done.returncode == TROUBLE and "not whole" in done.stderr, bench.said
     assert bench.call("compare", wrong, wrong).returncode == TROUBLE
     assert bench.call("compare", wrong).returncode == USAGE
     assert bench.call("chat").returncode == USAGE, "no token, no users"

@@ -318,6 +318,16 @@ int run_report(const Options& options) {
   return kExitClean;
 }
 
+// A stored report may lack what we read: the JSON library says so by throwing.
+template <class Command>
+int of_documents(const Command& command) {
+  try {
+    return command();
+  } catch (const nlohmann::json::exception& error) {
+    return complain({fmt::format("a report is not whole: {}", error.what())}, kExitTrouble);
+  }
+}
+
 }  // namespace
 
 int run_command(const std::vector<std::string>& words) {
@@ -333,7 +343,8 @@ int run_command(const std::vector<std::string>& words) {
     return kExitClean;
   }
   if (rest[0] == "list") return run_list();
-  if (rest[0] == "compare") return run_compare({rest.begin() + 1, rest.end()});
+  if (rest[0] == "compare")
+    return of_documents([&] { return run_compare({rest.begin() + 1, rest.end()}); });
   const bool named =
       rest[0] == "doctor" || rest[0] == "capacity" || rest[0] == "report" || rest[0] == "run";
   const std::string command = named ? rest[0] : "run";
@@ -346,7 +357,7 @@ int run_command(const std::vector<std::string>& words) {
   }
   if (command == "doctor") return run_doctor(std::move(options));
   if (command == "capacity") return run_capacity(std::move(options));
-  if (command == "report") return run_report(options);
+  if (command == "report") return of_documents([&] { return run_report(options); });
   return run_one(std::move(options), words);
 }
 

@@ -53,7 +53,7 @@ std::vector<double> values_of(const Documents& documents, const char* pointer) {
 
 void remark(const Documents& side, const char* name, Comparison& comparison) {
   for (const Json& document : side) {
-    const std::string result = document["result"];
+    const std::string result = document.at("result");
     if (result != "clean")
       comparison.remarks.push_back(fmt::format("a run of {} is {}", name, result));
   }
@@ -92,14 +92,14 @@ Comparison compare_documents(const Documents& a, const Documents& b) {
     if (of_a.empty() || of_b.empty()) continue;
     comparison.figures.push_back(compare_figure(subject.name, subject.rises, of_a, of_b));
   }
-  for (const auto& [key, value] : a[0]["scenario"].items()) {
-    const Json other = b[0]["scenario"].value(key, Json());
+  for (const auto& [key, value] : a[0].at("scenario").items()) {
+    const Json other = b[0].at("scenario").value(key, Json());
     if (key != "seed" && key != "description" && other != value)
       comparison.remarks.push_back(
           fmt::format("the scenarios differ: {} is {} and {}", key, value.dump(), other.dump()));
   }
-  if (a[0]["machine"] != b[0]["machine"]) comparison.remarks.push_back("the machines differ");
-  if (a[0]["loop"] != b[0]["loop"])
+  if (a[0].at("machine") != b[0].at("machine")) comparison.remarks.push_back("the machines differ");
+  if (a[0].at("loop") != b[0].at("loop"))
     comparison.remarks.push_back("one side is open loop, the other closed");
   remark(a, "A", comparison);
   remark(b, "B", comparison);

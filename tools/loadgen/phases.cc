@@ -256,6 +256,7 @@ class Conductor {
   void take_stock() {
     collect_seconds();
     SecondRow& now      = row(second_);
+    now.whole           = true;
     now.phase           = phase_;
     const uint64_t at   = clock_.now_ns();
     const double passed = seconds(

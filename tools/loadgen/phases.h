@@ -43,7 +43,8 @@ struct SecondRow {
   Tally tally;
   engine::Histogram ack, delivery, login;
   uint32_t online        = 0;
-  double server_cores    = -1;  // -1: not known
+  bool whole             = false;  // false: the run ended within it
+  double server_cores    = -1;     // -1: not known
   uint64_t server_rss    = 0;
   double generator_cores = 0;
   uint64_t generator_rss = 0;

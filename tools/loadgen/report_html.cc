@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/base/units.h"
 #include "tools/loadgen/report_text.h"
 #include "tools/loadgen/svg_chart.h"
 
@@ -50,71 +51,85 @@ std::string row(const std::string& name, const std::string& value) {
 }
 
 std::string header(const Json& d) {
-  const Json& s            = d["scenario"];
-  const std::string result = d["result"];
+  const Json& s            = d.at("scenario");
+  const std::string result = d.at("result");
   const std::string kind   = result.starts_with("anomaly") ? "anomaly" : result;
   std::string out          = fmt::format(
       "<header><h1>{}</h1><span class=\"badge {}\">{}</span></header><p class=\"soft\">{}</p><p "
                "class=\"soft\">",
-      html_escaped(s["name"]), kind, html_escaped(result), html_escaped(s["description"]));
-  if (d["loop"] == "open" && s["rate"] == 0)
+      html_escaped(s.at("name")), kind, html_escaped(result), html_escaped(s.at("description")));
+  if (d.at("loop") == "open" && s.at("rate") == 0)
     out += "No messages.";
-  else if (d["loop"] == "open")
+  else if (d.at("loop") == "open")
     out += fmt::format(
         "Open loop: {} messages/s on a fixed schedule; latency counts from the intended time.",
-        number_text(s["rate"]));
+        number_text(s.at("rate")));
   else
     out += fmt::format("<b>Closed loop</b>, window {}: latencies leave out what a stall held back.",
-                       s["window"].get<int>());
-  out += fmt::format(" {} connections, rate limits {}.</p>", number_text(s["connections"]),
-                     html_escaped(d["rate_limits"]));
+                       s.at("window").get<int>());
+  out += fmt::format(" {} connections, rate limits {}.</p>", number_text(s.at("connections")),
+                     html_escaped(d.at("rate_limits")));
   const auto alarm = [&](const Json& lines, const char* title, const char* grade) {
     if (lines.empty()) return;
     out += fmt::format("<div class=\"card alarm {}\"><p><b>{}</b></p>", grade, title);
     for (const Json& line : lines) out += "<p>" + html_escaped(line) + "</p>";
     out += "</div>";
   };
-  alarm(d["anomaly_samples"], "Anomalies", "");
-  alarm(d["void"], "Void: this result says nothing about the server", "warn");
-  if (!d["problem"].get<std::string>().empty()) alarm(Json::array({d["problem"]}), "Failed", "");
+  alarm(d.at("anomaly_samples"), "Anomalies", "");
+  alarm(d.at("void"), "Void: this result says nothing about the server", "warn");
+  if (!d.at("problem").get<std::string>().empty())
+    alarm(Json::array({d.at("problem")}), "Failed", "");
   return out;
 }
 
 std::string tiles(const Json& d) {
-  const Json &rates = d["rates"], &ack = d["latency_us"]["ack"];
+  const Json &rates = d.at("rates"), &ack = d.at("latency_us").at("ack");
   std::string out = "<div class=\"tiles\">";
-  if (d["measured"]["acked"] > 0) {
-    out += tile(number_text(rates["acked_per_s"]) + "/s", "acknowledged");
-    out += tile(number_text(rates["delivered_per_s"]) + "/s", "delivered");
-    out += tile(us_text(ack["p50"]), "ack p50") + tile(us_text(ack["p99"]), "ack p99");
+  if (d.at("measured").at("acked") > 0) {
+    out += tile(number_text(rates.at("acked_per_s")) + "/s", "acknowledged");
+    out += tile(number_text(rates.at("delivered_per_s")) + "/s", "delivered");
+    out += tile(us_text(ack.at("p50")), "ack p50") + tile(us_text(ack.at("p99")), "ack p99");
   }
-  out += tile(number_text(d["connect"]["logins_per_s"]) + "/s", "logins while connecting");
-  if (const Json& use = d["server_usage"]; !use.is_null()) {
-    if (!use["cpu_us_per_message"].is_null())
-      out += tile(number_text(use["cpu_us_per_message"]) + " us", "server CPU per message");
-    out += tile(bytes_text(use["rss_after"]), "server memory");
+  out += tile(number_text(d.at("connect").at("logins_per_s")) + "/s", "logins while connecting");
+  if (const Json& use = d.at("server_usage"); !use.is_null()) {
+    if (!use.at("cpu_us_per_message").is_null())
+      out += tile(number_text(use.at("cpu_us_per_message")) + " us", "server CPU per message");
+    out += tile(bytes_text(use.at("rss_after")), "server memory");
   }
-  out += tile(number_text(d["anomalies_total"]), "anomalies");
+  out += tile(number_text(d.at("anomalies_total")), "anomalies");
   return out + "</div>";
 }
+
+// For an axis, whose numbers are round.
+std::string us_tick(double us) {
+  if (us < 1000) return fmt::format("{:g} us", us);
+  return us < 1e6 ? fmt::format("{:g} ms", us / 1000) : fmt::format("{:g} s", us / 1e6);
+}
+
+std::string mib_tick(double bytes) { return fmt::format("{:g} MiB", bytes / kMiB); }
 
 std::string bare_number(double value) { return number_text(value); }
 
 using Points = std::vector<std::pair<double, double>>;
 
+// What was counted in a fraction of the last second would look like a fall; a very short run has no more.
+bool is_drawn(const Json& d, const Json& row) {
+  return row.value("whole", true) || d.at("series").size() < 4;
+}
+
 Points series(const Json& d, const char* key, bool positive = false) {
   Points points;
-  for (const Json& row : d["series"])
-    if (row.contains(key) && (!positive || row[key] > 0))
-      points.emplace_back(row["second"], row[key]);
+  for (const Json& row : d.at("series"))
+    if (is_drawn(d, row) && row.contains(key) && (!positive || row.at(key) > 0))
+      points.emplace_back(row.at("second"), row.at(key));
   return points;
 }
 
 std::vector<ChartSpan> phases_beside_measure(const Json& d) {
   std::vector<ChartSpan> spans;
-  for (const Json& row : d["series"]) {
-    const std::string phase = row["phase"];
-    const double second     = row["second"];
+  for (const Json& row : d.at("series")) {
+    const std::string phase = row.at("phase");
+    const double second     = row.at("second");
     if (phase == "measure") continue;
     if (!spans.empty() && spans.back().name == phase && spans.back().to == second)
       spans.back().to = second + 1;
@@ -126,7 +141,7 @@ std::vector<ChartSpan> phases_beside_measure(const Json& d) {
 
 Points curve(const Json& d, const char* name) {
   Points points;
-  for (const Json& point : d["percentiles"][name])
+  for (const Json& point : d.at("percentiles").at(name))
     if (point[0] < 1) points.emplace_back(point[0], point[1]);
   return points;
 }
@@ -139,6 +154,8 @@ std::string charts(const Json& d) {
                     linear,
                     linear,
                     bare_number,
+                    bare_number,
+                    1,
                     {{"sent", 1, series(d, "sent")},
                      {"acknowledged", 3, series(d, "acked")},
                      {"delivered", 2, series(d, "delivered")}},
@@ -148,6 +165,8 @@ std::string charts(const Json& d) {
        linear,
        logarithmic,
        us_text,
+       us_tick,
+       1,
        {{"p50", 1, series(d, "ack_p50_us", true)}, {"p99", 2, series(d, "ack_p99_us", true)}},
        spans});
   out += svg_chart(
@@ -155,12 +174,16 @@ std::string charts(const Json& d) {
        linear,
        linear,
        bare_number,
+       bare_number,
+       1,
        {{"server", 1, series(d, "server_cores")}, {"generator", 4, series(d, "generator_cores")}},
        spans});
   out += svg_chart({"Resident memory",
                     linear,
                     linear,
                     bytes_text,
+                    mib_tick,
+                    kMiB,
                     {{"server", 1, series(d, "server_rss", true)},
                      {"generator", 4, series(d, "generator_rss", true)}},
                     spans});
@@ -168,12 +191,16 @@ std::string charts(const Json& d) {
                     linear,
                     linear,
                     bare_number,
+                    bare_number,
+                    1,
                     {{"online", 3, series(d, "online")}},
                     spans});
   out += svg_chart({"Logins per second",
                     linear,
                     linear,
                     bare_number,
+                    bare_number,
+                    1,
                     {{"logins", 1, series(d, "logins")}},
                     spans});
   out +=
@@ -183,12 +210,16 @@ std::string charts(const Json& d) {
                     percentile,
                     logarithmic,
                     us_text,
+                    us_tick,
+                    1,
                     {{"ack", 1, curve(d, "ack")}, {"delivery", 2, curve(d, "delivery")}},
                     {}});
   out += svg_chart({"Login latency by percentile",
                     percentile,
                     logarithmic,
                     us_text,
+                    us_tick,
+                    1,
                     {{"login", 1, curve(d, "login")}},
                     {}});
   return out + "</div>";
@@ -206,12 +237,12 @@ std::string latencies(const Json& d) {
                                                         {"history", "history"},
                                                         {"lateness", "generator's own lateness"}};
   for (const auto& [key, name] : kNames) {
-    const Json& l = d["latency_us"][key];
-    if (l["count"] == 0) continue;
+    const Json& l = d.at("latency_us").at(key);
+    if (l.at("count") == 0) continue;
     out += fmt::format(
         "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-        name, us_text(l["p50"]), us_text(l["p90"]), us_text(l["p99"]), us_text(l["p99_9"]),
-        us_text(l["max"]), number_text(l["count"]));
+        name, us_text(l.at("p50")), us_text(l.at("p90")), us_text(l.at("p99")),
+        us_text(l.at("p99_9")), us_text(l.at("max")), number_text(l.at("count")));
   }
   return out + "</table></div>";
 }
@@ -222,49 +253,54 @@ std::string use(const Json& d) {
       "class=\"card\"><table><tr><th></th><th>cores</th><th>CPU/message</th>"
       "<th>RSS before</th><th>connected</th><th>after</th></tr>";
   for (const char* name : {"server", "generator"}) {
-    const Json& u = d[std::string(name) + "_usage"];
+    const Json& u = d.at(std::string(name) + "_usage");
     if (u.is_null()) continue;
     out += fmt::format(
         "<tr><td>{}</td><td>{:.2f}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", name,
-        u["cores"].get<double>(),
-        u["cpu_us_per_message"].is_null() ? "-" : number_text(u["cpu_us_per_message"]) + " us",
-        bytes_text(u["rss_before"]), bytes_text(u["rss_connected"]), bytes_text(u["rss_after"]));
+        u.at("cores").get<double>(),
+        u.at("cpu_us_per_message").is_null() ? "-"
+                                             : number_text(u.at("cpu_us_per_message")) + " us",
+        bytes_text(u.at("rss_before")), bytes_text(u.at("rss_connected")),
+        bytes_text(u.at("rss_after")));
   }
   return out + "</table></div>";
 }
 
 std::string facts(const Json& d) {
-  const Json& m = d["machine"];
+  const Json& m = d.at("machine");
   std::string command, keys;
-  for (const Json& word : d["command_line"])
+  for (const Json& word : d.at("command_line"))
     command += (command.empty() ? "" : " ") + word.get<std::string>();
-  for (const auto& [key, value] : d["scenario"].items())
+  for (const auto& [key, value] : d.at("scenario").items())
     if (key != "name" && key != "description")
       keys += (keys.empty() ? "" : "  ") + key + "=" +
               (value.is_string() ? value.get<std::string>() : value.dump());
   std::string out = "<h2>Checks</h2><div class=\"card\"><table>";
-  out += row("messages checked", number_text(d["total"]["acked"]));
-  for (const auto& [kind, count] : d["anomalies"].items()) out += row(kind, number_text(count));
-  out += row("unknown end, connection cut", number_text(d["unknown"]));
-  for (const auto& [kind, count] : d["errors"].items()) out += row(kind, number_text(count));
+  out += row("messages checked", number_text(d.at("total").at("acked")));
+  for (const auto& [kind, count] : d.at("anomalies").items()) out += row(kind, number_text(count));
+  out += row("unknown end, connection cut", number_text(d.at("unknown")));
+  for (const auto& [kind, count] : d.at("errors").items()) out += row(kind, number_text(count));
   out += "</table></div><h2>Circumstances</h2><div class=\"card\"><table>";
-  out += row("time", html_escaped(d["time"]));
-  out += row("machine",
-             html_escaped(fmt::format("{} x {}, {}", m["cores"].get<int>(),
-                                      m["cpu"].get<std::string>(), bytes_text(m["memory_bytes"]))));
-  out += row("kernel", html_escaped(m["kernel"]));
-  out += row("generator",
-             html_escaped(fmt::format("{} ({}), {} threads", d["version"].get<std::string>(),
-                                      d["commit"].get<std::string>(), d["threads"].get<int>())));
-  if (d["server"]["known"].get<bool>())
-    out += row("server", html_escaped(fmt::format(
-                             "{}, {} shards{}", d["server"]["version"].get<std::string>(),
-                             d["server"]["shards"].get<int>(),
-                             d["server"]["same_machine"].get<bool>() ? ", on this machine" : "")));
+  out += row("time", html_escaped(d.at("time")));
+  out += row("machine", html_escaped(fmt::format("{} x {}, {}", m.at("cores").get<int>(),
+                                                 m.at("cpu").get<std::string>(),
+                                                 bytes_text(m.at("memory_bytes")))));
+  out += row("kernel", html_escaped(m.at("kernel")));
+  out +=
+      row("generator",
+          html_escaped(fmt::format("{} ({}), {} threads", d.at("version").get<std::string>(),
+                                   d.at("commit").get<std::string>(), d.at("threads").get<int>())));
+  if (d.at("server").at("known").get<bool>())
+    out += row("server",
+               html_escaped(fmt::format(
+                   "{}, {} shards{}", d.at("server").at("version").get<std::string>(),
+                   d.at("server").at("shards").get<int>(),
+                   d.at("server").at("same_machine").get<bool>() ? ", on this machine" : "")));
   out += row("command line", "<code>" + html_escaped(command) + "</code>");
   out += row("keys in force", "<code>" + html_escaped(keys) + "</code>");
-  for (const Json& finding : d["doctor"])
-    out += row("doctor, " + finding["grade"].get<std::string>(), html_escaped(finding["text"]));
+  for (const Json& finding : d.at("doctor"))
+    out +=
+        row("doctor, " + finding.at("grade").get<std::string>(), html_escaped(finding.at("text")));
   return out + "</table></div>";
 }
 
@@ -275,7 +311,7 @@ std::string report_html(const Json& d) {
              "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
              "content=\"width=device-width,initial-scale=1\"><title>{} - "
              "ringtalk-loadgen</title>{}<main>",
-             html_escaped(d["scenario"]["name"]), kStyle) +
+             html_escaped(d.at("scenario").at("name")), kStyle) +
          header(d) + tiles(d) + charts(d) + latencies(d) + use(d) + facts(d) + "</main></html>\n";
 }
 

@@ -94,6 +94,7 @@ ordered_json usage_json(const Usage& usage, double measured_s, uint64_t acked) {
 ordered_json row_json(const SecondRow& row) {
   ordered_json out{{"second", row.index},
                    {"phase", row.phase},
+                   {"whole", row.whole},
                    {"online", row.online},
                    {"sent", row.tally.sent},
                    {"acked", row.tally.acked},

@@ -29,8 +29,8 @@ std::vector<double> round_steps(double low, double high) {
 
 class Scale {
  public:
-  Scale(Chart::Axis axis, double low, double high, double from, double to)
-      : axis_(axis), low_(place(low)), high_(place(high)), from_(from), to_(to) {
+  Scale(Chart::Axis axis, double low, double high, double from, double to, double unit = 1)
+      : axis_(axis), unit_(unit), low_(place(low)), high_(place(high)), from_(from), to_(to) {
     if (high_ <= low_) high_ = low_ + 1;
   }
   double operator()(double value) const {
@@ -39,7 +39,11 @@ class Scale {
   }
   std::vector<double> ticks() const {
     std::vector<double> ticks;
-    if (axis_ == Chart::Axis::linear) return round_steps(low_, high_);
+    if (axis_ == Chart::Axis::linear) {
+      ticks = round_steps(low_ / unit_, high_ / unit_);
+      for (double& tick : ticks) tick *= unit_;
+      return ticks;
+    }
     for (double power = std::ceil(low_ - 1e-9); power <= high_ + 1e-9; power += 1)
       ticks.push_back(axis_ == Chart::Axis::percentile ? 1 - std::pow(10, -power)
                                                        : std::pow(10, power));
@@ -56,6 +60,7 @@ class Scale {
     return value;
   }
   Chart::Axis axis_;
+  double unit_;
   double low_, high_, from_, to_;
 };
 
@@ -111,7 +116,7 @@ std::string svg_chart(const Chart& chart) {
   const Bounds b = bounds_of(chart);
   if (b.y_max <= 0 || b.x_max <= b.x_min) return "";
   const Scale x(chart.x, b.x_min, b.x_max, kLeft, kWidth - kRight);
-  const Scale y(chart.y, b.y_min, b.y_max, kHeight - kBottom, kTop);
+  const Scale y(chart.y, b.y_min, b.y_max, kHeight - kBottom, kTop, chart.y_unit);
 
   std::string out = fmt::format("<figure><figcaption>{}", html_escaped(chart.title));
   for (const ChartLine& line : chart.lines)
@@ -134,11 +139,13 @@ std::string svg_chart(const Chart& chart) {
         "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{:.1f}\">{}</text>",
         kLeft, kWidth - kRight, y(tick), y(tick), kLeft - 8, y(tick) + 4,
-        html_escaped(chart.y_text(tick)));
-  for (const double tick : x.ticks())
-    out +=
-        fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:.1f}\" y=\"{}\">{}</text>",
-                    x(tick), kHeight - 10, x_text(chart, tick));
+        html_escaped(chart.y_tick(tick)));
+  for (const double tick : x.ticks()) {
+    const bool at_edge = x(tick) > kWidth - kRight - 16;
+    out += fmt::format("<text class=\"tick\" text-anchor=\"{}\" x=\"{:.1f}\" y=\"{}\">{}</text>",
+                       at_edge ? "end" : "middle", at_edge ? kWidth - 2 : x(tick), kHeight - 10,
+                       x_text(chart, tick));
+  }
   for (const ChartLine& line : chart.lines) {
     if (line.points.size() < 2) continue;
     std::string path;

@@ -32,7 +32,9 @@ struct Chart {
   std::string title;
   Axis x                        = Axis::linear;
   Axis y                        = Axis::linear;
-  std::string (*y_text)(double) = nullptr;
+  std::string (*y_text)(double) = nullptr;  // of a value
+  std::string (*y_tick)(double) = nullptr;  // of a number on the axis
+  double y_unit                 = 1;        // the axis has round numbers of these
   std::vector<ChartLine> lines;
   std::vector<ChartSpan> spans;
 };
