@@ -102,7 +102,7 @@ def check_group_checks(bench):
     for lie, names, codes in ((None, set(), FINE), ("drop", {"undelivered"}, (ANOMALY,)),
                               ("repeat", {"duplicate"}, (ANOMALY,)), ("exchange", {"inversion"}, (ANOMALY,))):
         server = GroupServer(lie)
-        document, _ = bench.run("group", "connections=40", "group_size=10", "rate=100", "--drain", "1s",
+        document, _ = bench.run("group", "connections=40", "group_size=10", "rate=200", "--duration", "600ms", "--drain", "700ms",
                                 "--users-file", users, to=server.address, accept=codes)
         server.close()
         found = {kind for kind, count in document["anomalies"].items() if count}
@@ -157,7 +157,7 @@ def check_capacity(bench):
 def check_lies(bench):
     for command, lie, names in LIES:
         proxy = LyingProxy(bench.server.address, command, lie)
-        document, done = bench.run("chat", "connections=20", "--rate", "400", "--drain", "1s",
+        document, done = bench.run("chat", "connections=20", "--rate", "400", "--duration", "600ms", "--drain", "700ms",
                                    to=proxy.address, accept=(ANOMALY,))
         proxy.close()
         found = {kind for kind, count in document["anomalies"].items() if count}

@@ -23,7 +23,7 @@ namespace {
 
 using proto::CommandId;
 
-constexpr uint64_t kAnswerMs      = 3000;
+constexpr uint64_t kAnswerMs      = 2000;
 constexpr uint32_t kMembersAtOnce = 1000;  // of one request: well below 64 KiB
 
 // One blocking connection.

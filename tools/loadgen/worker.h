@@ -209,7 +209,6 @@ class Worker final : public engine::LoopClient, private Client::Listener {
   uint64_t drain_began_ns_   = 0;
   uint64_t leave_began_ns_   = 0;
   bool measuring_            = false;
-  bool measured_             = false;
   Tally at_begin_;
 
   Pacer sends_, churn_, histories_, logins_;
