@@ -85,7 +85,12 @@ class Worker final : public engine::LoopClient, private Client::Listener {
   const Outcome& outcome() const { return out_; }
 
  private:
-  static constexpr size_t kLateMax = 8192;
+  static constexpr size_t kLateMax           = 8192;
+  static constexpr uint16_t kLoginSequence   = 1;
+  static constexpr uint16_t kCatchUpSequence = 1;
+  static constexpr uint16_t kHistorySequence = 2;
+  static constexpr uint32_t kPageMessages    = 100;  // what the server gives at most
+  static constexpr uint32_t kLookMessages    = 20;
 
   struct Person;
   struct Heartbeat : engine::Timer {
