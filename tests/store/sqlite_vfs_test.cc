@@ -4,9 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cerrno>
-
 #include <algorithm>
+#include <cerrno>
 #include <string>
 
 #include "engine/fake_disk.h"
