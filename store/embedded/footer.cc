@@ -1,6 +1,7 @@
 #include "store/embedded/footer.h"
 
 #include <algorithm>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <tuple>
 
 #include "engine/base/assert.h"
@@ -104,13 +105,17 @@ Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
                 .sealed     = now,
                 .records    = scan.records,
                 .end        = scan.end};
-  std::ranges::sort(heads_, {}, &HeadEntry::conversation);
+  // Joined before they are sorted: there are far more notes than conversations.
+  boost::unordered_flat_map<uint64_t, uint32_t> places;
   for (const HeadEntry& head : heads_) {
-    if (footer.heads.empty() || footer.heads.back().conversation != head.conversation)
+    const auto [at, fresh] =
+        places.try_emplace(head.conversation, static_cast<uint32_t>(footer.heads.size()));
+    if (fresh)
       footer.heads.push_back(head);
     else
-      footer.heads.back().merge(head);
+      footer.heads[at->second].merge(head);
   }
+  std::ranges::sort(footer.heads, {}, &HeadEntry::conversation);
   const auto key = [](const CursorEntry& cursor) {
     return std::tuple(cursor.conversation, cursor.user, cursor.msg_id);
   };
