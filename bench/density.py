@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""N logged-in connections with heartbeats on one ringtalkd: what each costs, and how they leave.
+
+Question       What does an idle user cost, in our memory, in the kernel's and in processor time? Can they
+               all log in, be heard, and be sent away?
+Method         ringtalkd with as many shards as N connections need under RLIMIT_NOFILE, on loopback, and
+               ringtalk-loadgen's `idle` beside it, on the same cores. Users are made first and the server is
+               started again, so that its memory holds connections and nothing else. Then: log all in, let
+               heartbeats run, messages to a sample, TERM while all are there.
+What misleads  Both ends share the machine: kernel bytes are those of a pair of sockets, rates of logins
+               those of both programs together.
+Exit code      0 measured, 1 could not measure, 2 a check failed.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BULK = 2000
+SAMPLE_RATE = 1000  # messages per second while all are connected
+STOP_SECONDS_MAX = 60
+LIMITS = """[limits]
+sends_per_second = 0
+requests_per_second = 0
+connects_per_second_per_address = 1000000
+anonymous_per_address = 1000000
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+class Server:
+    def __init__(self, build, work, shards):
+        self.data, self.ports_file = work / "data", work / "ports.json"
+        (work / "load.toml").write_text(LIMITS)
+        self.command = [build / "ringtalkd", "--config", work / "load.toml", "--data-dir", self.data,
+                        "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--shards", str(shards),
+                        "--ports-file", self.ports_file]
+        self.log = open(work / "server.log", "ab")
+        self.process = None
+
+    def start(self):
+        self.ports_file.unlink(missing_ok=True)
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 120
+        while not self.ports_file.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"ringtalkd did not start: see {self.log.name}")
+            time.sleep(0.05)
+        self.ports = json.loads(self.ports_file.read_text())
+        self.token = (self.data / "admin.token").read_text().strip()
+
+    def stop(self):
+        """TERM; returns (seconds, exit code)."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        return time.monotonic() - began, code
+
+    def api(self, path, body=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['http']}{path}",
+                                         json.dumps(body).encode() if body is not None else None,
+                                         {"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def sessions(self):
+        return sum(shard["sessions"] for shard in self.api("/api/v1/status")["shards"])
+
+    def rss(self):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def cpu_s(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metric(self, name):
+        """Sum over the shards."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}/metrics", timeout=60) as answer:
+            text = answer.read().decode()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.split("{", 1)[0].split(" ", 1)[0] == f"ringtalk_{name}")
+
+
+def slab_bytes():
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def make_users(server, count, file):
+    began = time.monotonic()
+    with open(file, "w", encoding="ascii") as out:
+        for first in range(0, count, BULK):
+            names = [f"d{n}" for n in range(first, min(count, first + BULK))]
+            made = server.api("/api/v1/users:bulk", {"users": [{"name": name} for name in names], "tokens": True})
+            out.writelines(f"{user['id']} {user['name']} token:{user['token']}\n" for user in made["users"])
+    return count / (time.monotonic() - began)
+
+
+class Load:
+    """ringtalk-loadgen in the background; what it says goes to files."""
+
+    def __init__(self, options, work, server, users, name, *keys):
+        self.json = work / f"{name}.json"
+        self.process = subprocess.Popen(
+            [options.build / "ringtalk-loadgen", "idle", "--server", f"127.0.0.1:{server.ports['tcp']}",
+             "--http", f"127.0.0.1:{server.ports['http']}", "--data-dir", server.data, "--users-file", users,
+             "--json", self.json, "--quiet", f"connections={options.connections}", "connect_ms=1200000",
+             f"heartbeat_ms={options.heartbeat_s * 1000}", f"logins_in_flight={options.logins_in_flight}", *keys],
+            stdout=open(work / f"{name}.log", "wb"), stderr=subprocess.STDOUT)
+
+    def until_connected(self, server, count):
+        while server.sessions() < count:
+            if self.process.poll() is not None:
+                raise Failed(f"the load ended with {self.process.returncode}: {self.json.with_suffix('.log')}")
+            time.sleep(0.2)
+
+    def end(self):
+        """Its result. Void ones (the generator was late) are results, too: the checks hold."""
+        code = self.process.wait(3600)
+        if code == 2:
+            raise AssertionError(f"the checker found anomalies: {self.json.with_suffix('.log')}")
+        if code not in (0, 3):
+            raise Failed(f"the load ended with {code}: {self.json.with_suffix('.log')}")
+        return json.loads(self.json.read_text())
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(120)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def measure(options, work):
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    shards = options.shards or max(2, math.ceil(options.connections * 1.08 / (files * 0.95)))
+    server = Server(options.build, work, shards)
+    users = work / "users"
+    rows = [("connections", options.connections, ""), ("shards", shards, "")]
+    server.start()
+    rows.append(("users made", make_users(server, options.connections, users), "/s"))
+    server.stop()
+
+    slab = slab_bytes()
+    server.start()
+    load = None
+    try:  # nothing but heartbeats, and then TERM while everybody is there
+        empty, began = server.rss(), time.monotonic()
+        load = Load(options, work, server, users, "idle", "rate=0", "duration_ms=3600000")
+        load.until_connected(server, options.connections)
+        took = time.monotonic() - began
+        rows.append(("connects and logins", options.connections / took, f"/s, all in {took:.1f} s"))
+        time.sleep(2)
+        rows += [("user bytes per connection", (server.rss() - empty) / options.connections, "of ringtalkd's memory in RAM"),
+                 ("kernel bytes per connection", (slab_bytes() - slab) / options.connections, "of slab, both ends")]
+        cpu, beats, began = server.cpu_s(), server.metric("frames_in_total"), time.monotonic()
+        time.sleep(options.seconds)
+        passed = time.monotonic() - began
+        rows += [("heartbeats", (server.metric("frames_in_total") - beats) / passed, "/s"),
+                 ("processor while only heartbeats come", (server.cpu_s() - cpu) / passed * 100, "% of a core")]
+    finally:
+        seconds, code = server.stop()
+        if load:
+            load.interrupt()
+    rows.append(("TERM with everybody there", seconds, f"s, exit code {code}"))
+    if code != 0:
+        raise AssertionError(f"ringtalkd ended with {code}")
+
+    server.start()
+    try:  # the same with messages to a sample, each of them checked
+        answer = Load(options, work, server, users, "sample", f"rate={SAMPLE_RATE}",
+                      f"duration_ms={options.seconds * 1000}").end()
+    finally:
+        server.stop()
+    ack = answer["latency_us"]["ack"]
+    rows.append(("messages to a sample", answer["total"]["sent"], "sent and checked"))
+    rows.append(("their ack p50, p99", ack["p50"], f"us, {ack['p99']:,.0f} us"))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("connections", type=int)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--shards", type=int, default=0, help="0: as many as the connections need")
+    parser.add_argument("--seconds", type=int, default=10, help="of each measurement (%(default)s)")
+    parser.add_argument("--heartbeat-s", type=int, default=100, help="between two of a connection (%(default)s)")
+    parser.add_argument("--logins-in-flight", type=int, default=500)
+    parser.add_argument("--json", type=pathlib.Path, help="the figures as a file")
+    options = parser.parse_args()
+    options.build = options.build.resolve()
+    if options.connections < 2 or options.connections % 2:
+        parser.error("an even number of connections, please: they are pairs")
+    work = pathlib.Path(tempfile.mkdtemp(prefix="density-", dir=options.build))
+    try:
+        rows = measure(options, work)
+    except (Failed, OSError, urllib.error.URLError) as error:
+        print(f"density: {error}", file=sys.stderr)
+        return 1
+    except AssertionError as error:
+        print(f"density: {error}", file=sys.stderr)
+        return 2
+    for name, value, unit in rows:
+        print(f"{name:40} {value:>14,.1f} {unit}" if isinstance(value, float) else f"{name:40} {value:>14,} {unit}")
+    if options.json:
+        options.json.write_text(json.dumps({name: value for name, value, _ in rows}, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
