@@ -156,12 +156,24 @@ class Load:
             self.process.wait()
 
 
+class Rows(list):
+    """The figures, shown as they come: what is measured is not lost with what fails later."""
+
+    def append(self, row):
+        super().append(row)
+        name, value, unit = row
+        print(f"{name:40} {value:>14,.1f} {unit}" if isinstance(value, float) else f"{name:40} {value:>14,} {unit}",
+              flush=True)
+
+
 def measure(options, work):
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     shards = options.shards or max(2, math.ceil(options.connections * 1.08 / (files * 0.95)))
     server = Server(options.build, work, shards)
     users = work / "users"
-    rows = [("connections", options.connections, ""), ("shards", shards, "")]
+    rows = Rows()
+    rows.append(("connections", options.connections, ""))
+    rows.append(("shards", shards, ""))
     server.start()
     rows.append(("users made", make_users(server, options.connections, users), "/s"))
     server.stop()
@@ -176,13 +188,14 @@ def measure(options, work):
         took = time.monotonic() - began
         rows.append(("connects and logins", options.connections / took, f"/s, all in {took:.1f} s"))
         time.sleep(2)
-        rows += [("user bytes per connection", (server.rss() - empty) / options.connections, "of ringtalkd's memory in RAM"),
-                 ("kernel bytes per connection", (slab_bytes() - slab) / options.connections, "of slab, both ends")]
+        rows.append(("user bytes per connection", (server.rss() - empty) / options.connections,
+                     "of ringtalkd's memory in RAM"))
+        rows.append(("kernel bytes per connection", (slab_bytes() - slab) / options.connections, "of slab, both ends"))
         cpu, beats, began = server.cpu_s(), server.metric("frames_in_total"), time.monotonic()
         time.sleep(options.seconds)
         passed = time.monotonic() - began
-        rows += [("heartbeats", (server.metric("frames_in_total") - beats) / passed, "/s"),
-                 ("processor while only heartbeats come", (server.cpu_s() - cpu) / passed * 100, "% of a core")]
+        rows.append(("heartbeats", (server.metric("frames_in_total") - beats) / passed, "/s"))
+        rows.append(("processor while only heartbeats come", (server.cpu_s() - cpu) / passed * 100, "% of a core"))
     finally:
         seconds, code = server.stop()
         if load:
@@ -225,8 +238,6 @@ def main():
     except AssertionError as error:
         print(f"density: {error}", file=sys.stderr)
         return 2
-    for name, value, unit in rows:
-        print(f"{name:40} {value:>14,.1f} {unit}" if isinstance(value, float) else f"{name:40} {value:>14,} {unit}")
     if options.json:
         options.json.write_text(json.dumps({name: value for name, value, _ in rows}, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
