@@ -128,6 +128,12 @@ RT_GAUGE(sessions, "sessions", "", none, "Sessions logged in")
 RT_COUNTER(relays, "relays_total", "", none, "Pass-through commands taken from clients")
 RT_COUNTER(presence_pushes, "presence_pushes_total", "", none,
            "Lists of presence changes queued to PC sessions")
+RT_COUNTER(contact_lists, "contact_lists_total", "", none,
+           "Lists of users or departments told, whole or since a stamp")
+RT_COUNTER(contact_reads, "contact_list_reads_total", "", none,
+           "Times the store was asked what is new for those lists")
+RT_PROCESS_GAUGE(contact_cache_bytes, "contact_cache_bytes", "", bytes,
+                 "Memory of the lists of users and departments, ready to be sent")
 RT_GAUGE(sessions_open, "users_online", "", none, "Users with a session at home on this shard")
 
 // Frames that were not executed

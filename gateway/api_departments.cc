@@ -27,14 +27,15 @@ void AdminApi::list_departments(const Call& call) {
   if (const std::string wrong = query.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   check(call.connection,
-        store().list_departments(/*stamp=*/0, [this, connection = call.connection](
-                                                  Result<std::vector<store::Department>> found) {
-          if (!found) return fail(connection, found.error());
-          json list = json::array();
-          for (const store::Department& department : *found)
-            list.push_back(department_json(department));
-          respond(connection, 200, json{{"departments", std::move(list)}});
-        }));
+        store().list_departments(
+            /*stamp=*/0, store::kDepartmentsMax,
+            [this, connection = call.connection](Result<std::vector<store::Department>> found) {
+              if (!found) return fail(connection, found.error());
+              json list = json::array();
+              for (const store::Department& department : *found)
+                list.push_back(department_json(department));
+              respond(connection, 200, json{{"departments", std::move(list)}});
+            }));
 }
 
 void AdminApi::add_department(const Call& call) {

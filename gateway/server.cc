@@ -134,6 +134,7 @@ class Server {
   std::vector<const engine::Metrics*> metrics_;  // by shard; set before the bodies run
   std::atomic<uint32_t> living_{0};
   std::atomic<uint32_t> open_sessions_{0};
+  shard::Rosters rosters_;
   std::unique_ptr<engine::Runtime> runtime_;
   std::optional<engine::Watchdog> watchdog_;
   uint64_t drain_began_ns_    = 0;  // 0: not draining
@@ -319,14 +320,15 @@ void Server::live(engine::Runtime::Seat& seat) {
   log::set_shard(seat.shard);
   shard::Limits limits = limits_of(settings_);  // the shard's own: changes between turns only
   shard::LocalBus bus;
-  shard::Shard shard({.self   = seat.shard,
-                      .shards = plan_.shards,
-                      .loop   = seat.loop,
-                      .lanes  = *lanes_,
-                      .limits = limits,
-                      .login  = {*passwords_, *tokens_, random_, open_sessions_},
-                      .drain  = drain_,
-                      .bus    = bus});
+  shard::Shard shard({.self    = seat.shard,
+                      .shards  = plan_.shards,
+                      .loop    = seat.loop,
+                      .lanes   = *lanes_,
+                      .limits  = limits,
+                      .login   = {*passwords_, *tokens_, random_, open_sessions_},
+                      .drain   = drain_,
+                      .bus     = bus,
+                      .rosters = rosters_});
   const auto store = stores_->make(seat.shard, seat.ring, seat.loop.metrics(), shard);
   ShardGateway gateway;
   shard.connect(*store, gateway);

@@ -16,7 +16,7 @@ using proto::CommandId;
 
 namespace {
 
-constexpr size_t kListBytesMax = 380 * kKiB;  // entries of one answer
+constexpr size_t kListBytesMax = Roster::kPageBytes;  // entries of one answer
 static_assert(kListBytesMax + kProfileBytesMax < proto::kAnswerBytesMax);
 constexpr size_t kDepartmentNameMax = 64 * 4;
 
@@ -30,17 +30,35 @@ bool applies_every_page(const Session& session) {
          session.client_type == IM::BaseDefine::CLIENT_TYPE_ANDROID;
 }
 
-// How many of `rows` fit, each taking bytes_of(row), without cutting a stamp; a single stamp that
-// does not fit is cut after all, so that a list always goes on.
-template <class Rows, class BytesOf>
-size_t fitting(const Rows& rows, BytesOf bytes_of) {
-  size_t bytes = 0, whole = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (i > 0 && rows[i].stamp != rows[i - 1].stamp) whole = i;
-    bytes += bytes_of(rows[i]);
-    if (bytes > kListBytesMax) return whole > 0 ? whole : std::max<size_t>(i, 1);
-  }
-  return rows.size();
+void fill(IM::BaseDefine::DepartInfo& info, const store::Department& row) {
+  info.set_dept_id(row.id);
+  info.set_priority(row.priority);
+  info.set_dept_name(shown(row.name, kDepartmentNameMax));
+  info.set_parent_dept_id(row.parent);
+  info.set_dept_status(row.status == 0 ? IM::BaseDefine::DEPT_STATUS_OK
+                                       : IM::BaseDefine::DEPT_STATUS_DELETE);
+}
+
+// One element of an answer's list as it stands in the answer.
+template <class Answer, class Fill>
+std::string entry_of(Fill&& fill_list) {
+  Answer answer;
+  fill_list(answer);
+  return answer.SerializePartialAsString();
+}
+
+// A frame but for its list, which follows as `list_bytes` of entries.
+template <class Answer>
+PayloadRef head_of(CommandId command, uint16_t sequence, UserId user, uint64_t stamp,
+                   uint32_t list_bytes) {
+  Answer answer;
+  answer.set_user_id(raw(user));
+  answer.set_latest_update_time(on_wire(stamp));
+  const auto fields = static_cast<uint32_t>(answer.ByteSizeLong());
+  auto* head        = engine::Payload::make(proto::kHeaderBytes + fields);
+  proto::encode_header(head->data(), proto::make_header(command, sequence, fields + list_bytes));
+  answer.SerializeToArray(head->data() + proto::kHeaderBytes, static_cast<int>(fields));
+  return PayloadRef::adopt(head);
 }
 
 }  // namespace
@@ -63,10 +81,9 @@ Taken Contacts::profiles(Session& session, uint16_t sequence, Bytes body) {
       context_.store.find_users(std::move(ids), [this, key = session.key, user = session.user,
                                                  sequence](Result<std::vector<store::User>> found) {
         --asked_;
-        may_ask_ = true;
         if (!found) {
           refuse_storage(key, CommandId::users_info_request, sequence);
-          return finish(key, {});
+          return finish(key);
         }
         IM::Buddy::IMUsersInfoRsp response;
         response.set_user_id(raw(user));
@@ -114,99 +131,102 @@ Taken Contacts::begin(Session& session, uint16_t sequence, uint32_t stamp, bool 
                           .all_pages   = applies_every_page(session),
                           .asked       = stamp,
                           .reached     = stamp};
-  waiting_.push_back(index);
-  may_ask_     = true;
+  (departments ? departments_ : users_).waiting.push_back(index);
+  moved_       = true;
   session.busy = true;
   return Taken::taken;
 }
 
-Result<void> Contacts::step(uint32_t index) {
-  const List& list = lists_[index];
-  const auto asked =
-      list.departments
-          ? context_.store.list_departments(
-                list.reached,
-                [this, index](Result<std::vector<store::Department>> rows) {
-                  on_departments(index, std::move(rows));
-                })
-          : context_.store.list_users_since(
-                list.reached, kRowsPerPage,
-                [this, index](Result<store::UserPage> page) { on_users(index, std::move(page)); });
-  if (asked) ++asked_;
-  return asked;
+void Contacts::ask_news(News& news) {
+  if (news.asked) return;
+  if (news.asking.empty()) news.asking.swap(news.waiting);
+  if (news.asking.empty()) return;
+  const auto asked = ask_store(news);
+  if (!asked && asked.error().code == Errc::full) return;  // next turn
+  if (!asked) return on_rows(news, std::unexpected(asked.error()), false);
+  context_.metrics.add(Counter::contact_reads);
+  news.asked = true;
+  ++asked_;
 }
 
-void Contacts::on_users(uint32_t index, Result<store::UserPage> page) {
-  --asked_;
-  may_ask_ = true;
-  if (!page) return fail(index);
-  List& list = lists_[index];
-  // Who left is news only to a client that may know him.
-  const auto listed = [&](const store::User& user) {
-    return list.asked > 0 || user.status != store::kUserLeft;
-  };
-  std::vector<IM::BaseDefine::UserInfo> infos(page->users.size());
-  const auto bytes_of = [&](const store::User& user) -> size_t {
-    if (!listed(user)) return 0;
-    auto& info = infos[static_cast<size_t>(&user - page->users.data())];
-    fill(info, user, user.status);
-    return info.ByteSizeLong() + 4;
-  };
-  const size_t count = fitting(page->users, bytes_of);
-  IM::Buddy::IMAllUserRsp response;
-  for (size_t i = 0; i < count; ++i)
-    if (listed(page->users[i])) *response.add_user_list() = std::move(infos[i]);
-  if (count > 0) list.reached = page->users[count - 1].stamp;
-  const bool more = page->more || count < page->users.size();
-  response.set_user_id(0);
-  response.set_latest_update_time(on_wire(list.reached));
-  if (Session* session = context_.sessions.find(list.session))
-    response.set_user_id(raw(session->user));
-  const auto entries = static_cast<uint32_t>(response.user_list_size());
-  answered(index,
-           entries == 0 && more ? PayloadRef{}  // a page of people who left: nothing to tell yet
-                                : frame_of(CommandId::all_user_response, list.sequence, response),
-           entries, more);
+Result<void> Contacts::ask_store(News& news) {
+  const uint64_t since = news.roster.newest();
+  if (&news == &users_)
+    return context_.store.list_users_since(
+        since, kRowsAtOnce, [this](Result<store::UserPage> page) {
+          users_.asked = false;
+          --asked_;
+          if (!page) return on_rows(users_, std::unexpected(page.error()), false);
+          std::vector<Roster::Row> rows;
+          rows.reserve(page->users.size());
+          for (const store::User& user : page->users)
+            rows.push_back({.id    = raw(user.id),
+                            .stamp = user.stamp,
+                            .left  = user.status == store::kUserLeft,
+                            .entry = entry_of<IM::Buddy::IMAllUserRsp>([&](auto& answer) {
+                              fill(*answer.add_user_list(), user, user.status);
+                            })});
+          on_rows(users_, std::move(rows), page->more);
+        });
+  return context_.store.list_departments(
+      since, kRowsAtOnce, [this](Result<std::vector<store::Department>> found) {
+        departments_.asked = false;
+        --asked_;
+        if (!found) return on_rows(departments_, std::unexpected(found.error()), false);
+        std::vector<Roster::Row> rows;
+        for (const store::Department& row : *found)
+          rows.push_back({.id    = row.id,
+                          .stamp = row.stamp,
+                          .entry = entry_of<IM::Buddy::IMDepartmentRsp>(
+                              [&](auto& answer) { fill(*answer.add_dept_list(), row); })});
+        const bool more = rows.size() == kRowsAtOnce;
+        on_rows(departments_, std::move(rows), more);
+      });
 }
 
-void Contacts::on_departments(uint32_t index, Result<std::vector<store::Department>> rows) {
-  --asked_;
-  may_ask_ = true;
-  if (!rows) return fail(index);
-  List& list = lists_[index];
-  const size_t count =
-      fitting(*rows, [](const store::Department& row) { return 40 + row.name.size(); });
-  IM::Buddy::IMDepartmentRsp response;
-  for (size_t i = 0; i < count; ++i) {
-    const store::Department& row = (*rows)[i];
-    auto& info                   = *response.add_dept_list();
-    info.set_dept_id(row.id);
-    info.set_priority(row.priority);
-    info.set_dept_name(shown(row.name, kDepartmentNameMax));
-    info.set_parent_dept_id(row.parent);
-    info.set_dept_status(row.status == 0 ? IM::BaseDefine::DEPT_STATUS_OK
-                                         : IM::BaseDefine::DEPT_STATUS_DELETE);
-  }
-  if (count > 0) list.reached = (*rows)[count - 1].stamp;
-  response.set_user_id(0);
-  response.set_latest_update_time(on_wire(list.reached));
-  if (Session* session = context_.sessions.find(list.session))
-    response.set_user_id(raw(session->user));
-  answered(index, frame_of(CommandId::department_response, list.sequence, response),
-           static_cast<uint32_t>(count), count < rows->size());
-}
-
-void Contacts::answered(uint32_t index, const PayloadRef& frame, uint32_t entries, bool more) {
-  List& list       = lists_[index];
-  Session* session = context_.sessions.find(list.session);
-  const bool alive = session && session->busy && session->is_open();
-  if (alive) context_.charge(*session, entries);
-  if (alive && more && (list.all_pages || !frame)) {
-    if (frame) answer(*session, frame);
-    waiting_.push_back(index);
+void Contacts::on_rows(News& news, Result<std::vector<Roster::Row>> rows, bool more) {
+  moved_ = true;
+  if (!rows) {
+    for (const uint32_t index : std::exchange(news.asking, {})) fail(index);
     return;
   }
-  finish(lists_.give_back(index).session, frame);
+  // The roster is another shard's for now, or there are more rows: asked again by on_turn().
+  if (!news.roster.add(std::move(*rows)) || more) return;
+  ready_.insert(ready_.end(), news.asking.begin(), news.asking.end());
+  news.asking.clear();
+}
+
+bool Contacts::serve(uint32_t index) {
+  const List list  = lists_[index];
+  Session* session = context_.sessions.find(list.session);
+  if (!session || !session->busy || !session->is_open()) {
+    lists_.give_back(index);
+    finish(list.session);
+    return true;
+  }
+  if (session->queued_bytes() > kAnswerQueueBytesMax) {
+    ready_.push_back(index);
+    return false;
+  }
+  const Roster& roster    = (list.departments ? departments_ : users_).roster;
+  const Roster::Page page = roster.page(list.asked, list.reached);
+  answer(*session,
+         list.departments
+             ? head_of<IM::Buddy::IMDepartmentRsp>(CommandId::department_response, list.sequence,
+                                                   session->user, page.reached, page.bytes)
+             : head_of<IM::Buddy::IMAllUserRsp>(CommandId::all_user_response, list.sequence,
+                                                session->user, page.reached, page.bytes));
+  for (const PayloadRef& part : page.parts) answer(*session, part);
+  context_.charge(*session, page.entries);
+  if (page.more && list.all_pages) {
+    lists_[index].reached = page.reached;
+    ready_.push_back(index);
+    return true;
+  }
+  context_.metrics.add(Counter::contact_lists);
+  lists_.give_back(index);
+  finish(list.session);
+  return true;
 }
 
 void Contacts::fail(uint32_t index) {
@@ -214,7 +234,7 @@ void Contacts::fail(uint32_t index) {
   refuse_storage(list.session,
                  list.departments ? CommandId::department_request : CommandId::all_user_request,
                  list.sequence);
-  finish(list.session, {});
+  finish(list.session);
 }
 
 void Contacts::finish(SessionKey key, const PayloadRef& frame) {
@@ -231,28 +251,17 @@ void Contacts::refuse_storage(SessionKey key, CommandId command, uint16_t sequen
 }
 
 void Contacts::on_turn() {
-  may_ask_ = false;
-  for (size_t n = std::min<size_t>(waiting_.size(), kLooksPerTurn); n > 0 && asked_ < kAskedMax;
-       --n) {
-    const uint32_t index = waiting_.front();
-    waiting_.pop_front();
-    const Session* session = context_.sessions.find(lists_[index].session);
-    if (!session || !session->busy || !session->is_open()) {
-      finish(lists_.give_back(index).session, {});
-      continue;
-    }
-    if (session->queued_bytes() > kAnswerQueueBytesMax) {
-      waiting_.push_back(index);
-      continue;
-    }
-    const auto asked = step(index);
-    if (asked) continue;
-    if (asked.error().code == Errc::full) {
-      waiting_.push_back(index);
-    } else {
-      fail(index);
-    }
+  moved_ = false;
+  ask_news(users_);
+  ask_news(departments_);
+  uint32_t served = 0;
+  for (size_t n = std::min<size_t>(ready_.size(), kLooksPerTurn); n > 0; --n) {
+    const uint32_t index = ready_.front();
+    ready_.pop_front();
+    served += serve(index);
+    if (served == kPagesPerTurn) break;
   }
+  moved_ |= served > 0 && !ready_.empty();
 }
 
 }  // namespace ringtalk::shard

@@ -13,6 +13,7 @@
 #include "shard/event.h"
 #include "shard/limits.h"
 #include "shard/repeat_window.h"
+#include "shard/roster.h"
 #include "shard/session_table.h"
 #include "shard/users.h"
 #include "store/store.h"
@@ -42,6 +43,7 @@ struct Context {
   store::Store& store;
   const Limits& limits;
   Bus& bus;  // to other nodes
+  Rosters& rosters;
   Doors* doors       = nullptr;
   Presence* presence = nullptr;
 

@@ -27,6 +27,7 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
       .store          = store,
       .limits         = setup_.limits,
       .bus            = setup_.bus,
+      .rosters        = setup_.rosters,
       .doors          = &gateway,
       .repeats        = RepeatWindow(window * 3 / 4, kRepeatKeepS),
       .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS),
@@ -147,6 +148,10 @@ void Shard::on_tick() {
               static_cast<int64_t>(store.repeats_forgotten));
   metrics.set(engine::Gauge::store_blocks_forgotten, static_cast<int64_t>(store.blocks_forgotten));
   metrics.set(engine::Gauge::sessions_open, static_cast<int64_t>(context_->users.count()));
+  if (context_->self == 0)
+    metrics.set(engine::Gauge::contact_cache_bytes,
+                static_cast<int64_t>(context_->rosters.users.bytes() +
+                                     context_->rosters.departments.bytes()));
   metrics.set(engine::Gauge::repeat_window_bytes,
               static_cast<int64_t>(context_->repeats.bytes() + context_->client_repeats.bytes()));
   metrics.set(engine::Gauge::repeat_evicted_early,

@@ -53,6 +53,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
     LoginSetup login;
     DrainState& drain;
     Bus& bus;
+    Rosters& rosters;
   };
 
   explicit Shard(const Setup& setup);

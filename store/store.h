@@ -233,8 +233,9 @@ class Store {
   // The user as it is now, with a new stamp. not_found; exists: the name was taken meanwhile;
   // refused: no such department.
   virtual Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) = 0;
-  // Those whose stamp is larger, removed ones too, lowest stamps first; at most kDepartmentsMax.
-  virtual Result<void> list_departments(uint64_t stamp, Callback<std::vector<Department>> done) = 0;
+  // Those whose stamp is larger, removed ones too, lowest stamps first, at most `limit`.
+  virtual Result<void> list_departments(uint64_t stamp, uint32_t limit,
+                                        Callback<std::vector<Department>> done) = 0;
   // refused: no such parent, or there are kDepartmentsMax already.
   virtual Result<void> add_department(NewDepartment department, Callback<Department> done) = 0;
   // not_found; refused: no such parent, or the department would be above itself.

@@ -109,8 +109,8 @@ void EmbeddedStore::on_tick(uint64_t now_ns) {
 
 bool EmbeddedStore::work_waits() const {
   const Relational* relational = owner_.options_.relational;
-  return commit_.results_wait() || owner_.recovered_.worker->has_finished(shard_) || owner_.opener_.has_finished(shard_) ||
-         (relational && relational->has_finished(shard_)) ||
+  return commit_.results_wait() || owner_.recovered_.worker->has_finished(shard_) ||
+         owner_.opener_.has_finished(shard_) || (relational && relational->has_finished(shard_)) ||
          (pages_.waits() && reader_.reading() == 0);
 }
 
@@ -188,10 +188,10 @@ Result<void> EmbeddedStore::update_user(UserId id, UserPatch patch, Callback<Use
   return owner_.options_.relational->update_user(shard_, id, std::move(patch), std::move(done));
 }
 
-Result<void> EmbeddedStore::list_departments(uint64_t stamp,
+Result<void> EmbeddedStore::list_departments(uint64_t stamp, uint32_t limit,
                                              Callback<std::vector<Department>> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_departments(shard_, stamp, std::move(done));
+  return owner_.options_.relational->list_departments(shard_, stamp, limit, std::move(done));
 }
 
 Result<void> EmbeddedStore::add_department(NewDepartment department, Callback<Department> done) {

@@ -328,10 +328,10 @@ Result<void> Relational::update_user(uint32_t shard, UserId id, UserPatch patch,
       std::move(done));
 }
 
-Result<void> Relational::list_departments(uint32_t shard, uint64_t stamp,
+Result<void> Relational::list_departments(uint32_t shard, uint64_t stamp, uint32_t limit,
                                           Callback<std::vector<Department>> done) {
   return call<std::vector<Department>, false>(
-      shard, [this, stamp] { return select_departments(stamp); }, std::move(done));
+      shard, [this, stamp, limit] { return select_departments(stamp, limit); }, std::move(done));
 }
 
 Result<void> Relational::add_department(uint32_t shard, NewDepartment department,
@@ -674,10 +674,10 @@ Result<Department> Relational::select_department(uint32_t id) {
   return read_department(query);
 }
 
-Result<std::vector<Department>> Relational::select_departments(uint64_t stamp) {
+Result<std::vector<Department>> Relational::select_departments(uint64_t stamp, uint32_t limit) {
   Query query(list_departments_);
   query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX)));
-  return all_rows(query.bind(2, kDepartmentsMax), read_department);
+  return all_rows(query.bind(2, std::min(limit, kDepartmentsMax)), read_department);
 }
 
 // Users may be in them. A bulk names few departments many times: each is looked for once.

@@ -76,7 +76,7 @@ class Relational final : public engine::Worker {
   Result<void> list_users_since(uint32_t shard, uint64_t stamp, uint32_t limit,
                                 Callback<UserPage> done);
   Result<void> update_user(uint32_t shard, UserId id, UserPatch patch, Callback<User> done);
-  Result<void> list_departments(uint32_t shard, uint64_t stamp,
+  Result<void> list_departments(uint32_t shard, uint64_t stamp, uint32_t limit,
                                 Callback<std::vector<Department>> done);
   Result<void> add_department(uint32_t shard, NewDepartment department, Callback<Department> done);
   Result<void> update_department(uint32_t shard, uint32_t id, DepartmentPatch patch,
@@ -119,7 +119,7 @@ class Relational final : public engine::Worker {
   Result<UserPage> select_users_since(uint64_t stamp, uint32_t limit);
   Result<User> patch_user(UserId id, const UserPatch& patch);
   Result<Department> select_department(uint32_t id);
-  Result<std::vector<Department>> select_departments(uint64_t stamp);
+  Result<std::vector<Department>> select_departments(uint64_t stamp, uint32_t limit);
   Result<void> check_parent(uint32_t parent, uint32_t below);
   Result<void> check_departments(std::vector<uint32_t> ids);
   Result<uint64_t> next_department_stamp(uint32_t now);

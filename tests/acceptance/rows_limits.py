@@ -149,7 +149,7 @@ def count_acks(client, wanted, seconds):
 
 @row("F9", slow=True)
 def slow_reader(ctx):
-    """Nobody else notices: C and D chat on; how much they notice is slow_reader.py's to measure."""
+    """Nobody else notices: C and D chat on; how much they notice is neighbours.py's to measure."""
     count, window, read_to = 100_000, 500, 7
     with ctx.server(UNPACED, label="F9") as server:
         a, b, c, d = server.make_users(4)

@@ -284,14 +284,15 @@ class World {
     for (uint32_t i = 0; i < options.shards; ++i) {
       Seat& s = *p.seats[i];
       s.shard = std::make_unique<shard::Shard>(
-          shard::Shard::Setup{.self   = i,
-                              .shards = options.shards,
-                              .loop   = *s.loop,
-                              .lanes  = *p.lanes,
-                              .limits = options.limits,
-                              .login  = {*p.passwords, signer_, random, p.open_sessions},
-                              .drain  = p.drain,
-                              .bus    = s.bus});
+          shard::Shard::Setup{.self    = i,
+                              .shards  = options.shards,
+                              .loop    = *s.loop,
+                              .lanes   = *p.lanes,
+                              .limits  = options.limits,
+                              .login   = {*p.passwords, signer_, random, p.open_sessions},
+                              .drain   = p.drain,
+                              .bus     = s.bus,
+                              .rosters = p.rosters});
       s.store   = p.stores->make(i, *s.ring, s.loop->metrics(), *s.shard);
       s.gateway = std::make_unique<gateway::ShardGateway>();
       s.shard->connect(*s.store, *s.gateway);
@@ -504,6 +505,7 @@ class World {
     std::unique_ptr<engine::LaneMatrix<shard::Event>> lanes;
     shard::DrainState drain;
     std::atomic<uint32_t> open_sessions{0};
+    shard::Rosters rosters;
     std::vector<std::unique_ptr<Seat>> seats;
   };
   static std::vector<std::unique_ptr<Process>>& graveyard() {

@@ -488,6 +488,75 @@ TEST_P(People, AClientThatDoesNotReadGetsNoFurtherPages) {
   EXPECT_EQ(slow.frames.back().id(), CommandId::heartbeat) << "behind the last page";
 }
 
+// However many ask for everything at once, the database is read once per shard and 1,000 rows.
+TEST_P(People, ListsAreReadOnceForAllWhoAsk) {
+  World world(options(100));
+  add(world, 1400, "bulk.");
+  std::deque<Client*> crowd;
+  for (uint32_t user = 1; user <= 40; ++user) crowd.push_back(&world.enter(user));
+  const auto everybody = [&](uint32_t stamp) {
+    world.run_store_workers = false;
+    IM::Buddy::IMAllUserReq request;
+    request.set_user_id(1);
+    request.set_latest_update_time(stamp);
+    std::vector<size_t> before;
+    for (Client* client : crowd) {
+      before.push_back(client->count(CommandId::all_user_response));
+      client->write(frame(CommandId::all_user_request, kSequence, request));
+    }
+    world.settle();
+    const uint64_t reads    = world.metric(Counter::contact_reads);
+    world.run_store_workers = true;
+    world.settle();
+    for (size_t i = 0; i < crowd.size(); ++i) {
+      const auto answers = crowd[i]->all(CommandId::all_user_response);
+      EXPECT_EQ(answers.size(), before[i] + 1);
+      const auto answer = answers.back()->as<IM::Buddy::IMAllUserRsp>();
+      EXPECT_EQ(answer.user_id(), crowd[i]->user) << "his own, in a list that is shared";
+      EXPECT_EQ(answer.user_list_size(), stamp == 0 ? 1500 : 0);
+    }
+    return world.metric(Counter::contact_reads) - reads + world.shards();
+  };
+  EXPECT_LE(everybody(0), 4 * world.shards()) << "2,000 rows at most, each shard for itself";
+  EXPECT_EQ(everybody(0), world.shards()) << "is anything new?";
+  EXPECT_EQ(everybody(~0u), world.shards());
+  EXPECT_EQ(world.metric(Counter::contact_lists), 3 * crowd.size());
+}
+
+// Who came while the store's answer was on its way may have come after a change that the answer lacks.
+TEST_P(People, AListIsAsNewAsItsRequest) {
+  World world(options());
+  Client& early           = world.enter(1);
+  Client& late            = world.enter(2);
+  const auto nick_of_3_to = [&](Client& client) {
+    const auto answer =
+        client.all(CommandId::all_user_response).back()->as<IM::Buddy::IMAllUserRsp>();
+    for (const auto& info : answer.user_list())
+      if (info.user_id() == 3) return info.user_nick_name();
+    return std::string("nobody");
+  };
+  IM::Buddy::IMAllUserReq request;
+  request.set_user_id(0);
+  request.set_latest_update_time(0);
+  const std::string wish  = frame(CommandId::all_user_request, kSequence, request);
+  world.run_store_workers = false;
+  early.write(wish);
+  world.settle();
+  world.seat(world.home(1)).frozen = true;
+  world.run_store_workers          = true;
+  world.settle();  // asked and answered, not taken
+  bool changed = false;
+  ASSERT_TRUE(world.seat(0).store->update_user(UserId(3), {.nick = "changed"},
+                                               [&](Result<store::User>) { changed = true; }));
+  world.settle();
+  late.write(wish);
+  world.seat(world.home(1)).frozen = false;
+  world.settle();
+  EXPECT_TRUE(changed);
+  EXPECT_EQ(nick_of_3_to(late), "changed");
+  EXPECT_NE(nick_of_3_to(early), "nobody");
+}
+
 TEST_P(People, ProfilesByIdInTheOrderAsked) {
   World world(options());
   patch(world, 5, {.status = store::kUserLeft});

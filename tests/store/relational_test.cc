@@ -113,7 +113,9 @@ class RelationalTest : public testing::Test {
   }
   std::vector<Department> departments(uint64_t stamp) {
     return *ask<std::vector<Department>>(
-        [&](auto done) { return relational_->list_departments(0, stamp, std::move(done)); });
+        [&](auto done) {
+          return relational_->list_departments(0, stamp, kDepartmentsMax, std::move(done));
+        });
   }
   Result<void> hide(uint32_t user, uint32_t peer, uint32_t newest) {
     return ask<void>([&](auto done) {

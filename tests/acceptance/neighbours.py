@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""What some clients do does not delay the others: p99 of active pairs with and without a disturbance.
+
+slow_reader  A flood to users who are away, or in disturbed rounds are there and never read until the
+             server closes them. Void if they were not closed as slow ones.
+list_loop    Clients that ask for all users with time 0 again and again, of a directory of thousands; at
+             the limits a server comes with. Void if they did not get many lists.
+
+A round is the same load twice: pairs that chat in open loop (their latency from the intended send time is
+what is measured), and the disturbance, run by a second process. Rounds are interleaved in pairs; the
+median over the pairs of what p99 gains must be <= 10 % of the median baseline, or <= 2 ms . No absolute time is judged. Control: one more round in which the server is stopped for 30 ms several
+times a second; the comparison must notice it.
+    neighbours.py --build-dir build [--rows slow_reader,list_loop] [--shards 1,2,4] [--rounds 7] [--seconds 1]
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import select
+import signal
+import statistics
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+
+import server as servers
+import wire
+from client import Failure, fresh_source, log_in, require
+
+PAIRS = 10
+SENDS_PER_PAIR_S = 80
+READERS = 32
+FLOOD_TEXT = "💬".encode() * 3_000
+QUEUE_BYTES = 320 * 1024  # what a stalled reader takes before it is closed: queue and kernel buffer
+UNPACED = {"limits": {"sends_per_second": 0, "requests_per_second": 0}}
+DIRECTORY, LOOPERS = 5_000, 16
+NEIGHBOURS_UNPACED = {"limits": {"sends_per_second": 0}}
+GAIN_MAX, SLACK_S = 0.10, 0.002
+
+
+class Address:
+    """What log_in() needs of a server that another process started."""
+
+    def __init__(self, address):
+        self.address = address
+
+
+class User:
+    def __init__(self, id, name, secret):
+        self.id, self.name, self.secret = id, name, secret
+
+
+# ---- the disturbances (their own process) --------------------------------------------------------
+
+class SlowReaders:
+    """A flood to users who do not read."""
+
+    CONFIG = UNPACED
+    SENDERS, USERS, OTHERS = 4, READERS, 0
+
+    def __init__(self, server, senders, users):
+        self.server, self.users, self.readers = server, users, []
+        self.senders = [log_in(server, user, source=fresh_source()) for user in senders]
+
+    def begin(self, disturb):
+        self.readers = [log_in(self.server, user, wire.IOS, fresh_source(), receive_bytes=4096)
+                        for user in self.users] if disturb else []
+
+    def run(self, disturb, seconds):
+        """Each user gets what fills its queue by the end of the round; every third one twice that."""
+        order = [*range(len(self.users)), *range(0, len(self.users), 3)]
+        per_reader = -(-QUEUE_BYTES // len(FLOOD_TEXT)) + 4
+        gap = seconds / (per_reader * len(order))
+        sockets = [sender.sock for sender in self.senders]
+        n = 0
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + seconds:
+            while n * gap <= now - began:
+                user = self.users[order[n % len(order)]]
+                self.senders[n % len(sockets)].send_raw(wire.request(
+                    wire.MSG_DATA, n & 0xFFFF, from_user_id=0, to_session_id=user.id, msg_id=0, create_time=0,
+                    msg_type=1, msg_data=b"%.6f " % now + FLOOD_TEXT))
+                n += 1
+            pause = max(0.0, began + n * gap - time.monotonic())
+            for sock in select.select(sockets, [], [], pause)[0]:
+                require(sock.recv(1 << 18), "a sender of the flood was closed")
+
+    def end(self):
+        for reader in self.readers:
+            reader.abort()
+
+    @staticmethod
+    def count(server):
+        """Connections closed because they did not read."""
+        _, text = server.http("GET", "/metrics", token=False)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                   if line.startswith("ringtalk_closes_total{")
+                   and ('cause="slow_reader"' in line or 'cause="send_stall"' in line))
+
+    WANTED, WHAT = READERS // 4, "stalled readers were closed"
+
+
+class ListLoop:
+    """All users from time 0, then at once again: as fast as the server lets a client."""
+
+    CONFIG = NEIGHBOURS_UNPACED
+    SENDERS, USERS, OTHERS = 0, LOOPERS, DIRECTORY
+    BEAT = wire.frame(wire.HEARTBEAT)
+
+    def __init__(self, server, _, users):
+        self.clients = [log_in(server, user, source=fresh_source()) for user in users]
+        # A heartbeat behind each request: it comes back when the list is complete.
+        self.wish = wire.request(wire.ALL_USERS_REQ, 1, user_id=0, latest_update_time=0) + self.BEAT
+
+    def begin(self, disturb):
+        if disturb and not all(client.beats for client in self.clients):
+            for client in self.clients:
+                self.ask(client)
+
+    def ask(self, client):
+        client.send_raw(self.wish)
+        client.beats.append(self.BEAT)
+
+    def run(self, disturb, seconds):
+        """The last lists of a disturbed round are left unread until the next one."""
+        until = time.monotonic() + seconds
+        by_socket = {client.sock: client for client in self.clients}
+        while (now := time.monotonic()) < until:
+            if not disturb:
+                time.sleep(until - now)
+                return
+            for sock in select.select(list(by_socket), [], [], until - now)[0]:
+                client = by_socket[sock]
+                client._fill(now)
+                require(not client.eof, "a client that asks for lists was closed")
+                done = any(got.command == wire.HEARTBEAT for got in client.arrived)
+                client.arrived.clear()
+                if done:
+                    client.beats.popleft()
+                    self.ask(client)
+
+    def end(self):
+        """Whatever is on its way arrives before the next round begins."""
+        for client in self.clients:
+            while client.beats:
+                require(client._fill(time.monotonic() + 30) and not client.eof, "the end of a list")
+                if any(got.command == wire.HEARTBEAT for got in client.arrived):
+                    client.beats.popleft()
+                client.arrived.clear()
+
+    @staticmethod
+    def count(server):
+        return server.metric("ringtalk_contact_lists_total")
+
+    WANTED, WHAT = LOOPERS, "lists were told"
+
+
+def disturb_rounds(kind, pipe, address, senders, users):
+    """Rounds as told over the pipe: (disturb, seconds), until None."""
+    disturbance = kind(Address(address), senders, users)
+    while (order := pipe.recv()) is not None:
+        disturb, seconds = order
+        disturbance.begin(disturb)
+        pipe.send("ready")
+        pipe.recv()
+        disturbance.run(disturb, seconds)
+        pipe.send("done")
+        disturbance.end()
+
+
+# ---- the neighbours ------------------------------------------------------------------------------
+
+class Pair:
+    def __init__(self, sender, receiver, index):
+        self.sender, self.receiver = sender, receiver
+        self.next_at = None
+        self.offset = index / (PAIRS * SENDS_PER_PAIR_S)
+        self.seq = 0
+
+
+def measure(pairs, seconds):
+    """Latencies in seconds, from the intended send time to the delivery, of that long a chat."""
+    times = []
+    by_socket = {}
+    for pair in pairs:
+        by_socket[pair.sender.sock] = pair.sender
+        by_socket[pair.receiver.sock] = pair.receiver
+    began = time.monotonic()
+    for pair in pairs:
+        pair.next_at = began + pair.offset
+    waiting = 0
+    while True:
+        now = time.monotonic()
+        ended = now >= began + seconds
+        if ended and (waiting == 0 or now >= began + seconds + 10):
+            require(waiting == 0, f"{waiting} messages were not delivered within 10 s")
+            return times
+        due = began + seconds + 10
+        for pair in pairs:
+            while not ended and pair.next_at <= now:
+                pair.seq = pair.seq % 0xFFF0 + 1
+                pair.sender.send_raw(pair.sender.message(pair.receiver.user_id, b"%.7f" % pair.next_at,
+                                                         pair.seq))
+                waiting += 1
+                pair.next_at += 1 / SENDS_PER_PAIR_S
+            due = min(due, pair.next_at)
+        pause = 0.5 if ended else max(0.0, due - time.monotonic())
+        for sock in select.select(list(by_socket), [], [], pause)[0]:
+            client = by_socket[sock]
+            client._fill(time.monotonic() + 1)
+            at = time.monotonic()
+            require(not client.eof, "a neighbour was closed")
+            for got in client.arrived:
+                if got.command == wire.MSG_DATA:
+                    fields = wire.decode(got.command, got.body)
+                    times.append(at - float(fields["msg_data"]))
+                    waiting -= 1
+            client.arrived.clear()
+
+
+def p99(times):
+    return sorted(times)[len(times) * 99 // 100]
+
+
+# ---- rounds --------------------------------------------------------------------------------------
+
+def one_round(server, kind, pipe, pairs, disturb, seconds, pauses=False):
+    before = kind.count(server)
+    pipe.send((disturb, seconds))
+    require(pipe.recv() == "ready", "the disturbance")
+    stop = threading.Event()
+
+    def pause():
+        while not stop.wait(0.12):
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.03)
+            server.process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=pause)
+    if pauses:
+        thread.start()
+    pipe.send("go")
+    times = measure(pairs, seconds)
+    require(pipe.recv() == "done", "the disturbance")
+    stop.set()
+    if pauses:
+        thread.join()
+    count = kind.count(server) - before
+    if disturb:
+        require(count >= kind.WANTED, f"void: only {count:.0f} {kind.WHAT}")
+    return times, count
+
+
+def gain_of(baseline, stalled):
+    """(what p99 gains, what it may): paired, so that a busy minute of the machine is in both."""
+    gain = statistics.median(s - b for b, s in zip(baseline, stalled))
+    return gain, max(GAIN_MAX * statistics.median(baseline), SLACK_S)
+
+
+def compare(server, kind, rounds, seconds):
+    users = server.make_users(2 * PAIRS)
+    for done in range(0, kind.OTHERS, 1000):
+        server.make_users(min(1000, kind.OTHERS - done))
+    groups = [[User(user.id, user.name, user.secret) for user in (server.make_users(count) if count else [])]
+              for count in (kind.SENDERS, kind.USERS)]
+    pipe, far = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=disturb_rounds, args=(kind, far, server.address, *groups),
+                                      daemon=True)
+    process.start()
+    try:
+        pairs = [Pair(log_in(server, users[2 * i]), log_in(server, users[2 * i + 1]), i)
+                 for i in range(PAIRS)]
+        measure(pairs, 0.5)
+        found = {False: [], True: []}
+        count = 0
+        for _ in range(3):  # a busy machine: the verdict of twice, of three times as many rounds
+            for n in range(rounds):
+                for disturb in ((False, True), (True, False))[n % 2]:
+                    times, more = one_round(server, kind, pipe, pairs, disturb, seconds)
+                    found[disturb].append(times)
+                    count += more
+            base, slow = ([p99(times) for times in found[state]] for state in (False, True))
+            gain, allowed = gain_of(base, slow)
+            if gain <= allowed:
+                break
+        control, _ = one_round(server, kind, pipe, pairs, True, seconds, pauses=True)
+        require(p99(control) > statistics.median(base) + allowed,
+                f"void: 30 ms pauses of the server went unnoticed, p99 {p99(control) * 1e3:.2f} ms")
+        for pair in pairs:
+            pair.sender.close()
+            pair.receiver.close()
+    finally:
+        try:
+            pipe.send(None)
+        except OSError:
+            pass
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return {
+        "rounds": len(base), "count": int(count), "what": kind.WHAT,
+        "samples": sum(map(len, found[False])) + sum(map(len, found[True])),
+        "p50": [statistics.median(map(statistics.median, found[state])) for state in (False, True)],
+        "p99": [statistics.median(base), statistics.median(slow)], "control": p99(control),
+        "gain": gain, "allowed": allowed,
+    }
+
+
+ROWS = {"slow_reader": SlowReaders, "list_loop": ListLoop}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--build-dir", default="build", help="where ringtalkd is")
+    parser.add_argument("--rows", default=",".join(ROWS), help="what disturbs")
+    parser.add_argument("--shards", default="1,2,4", help="shard counts, one run each")
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of rounds; up to three times that if in doubt")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, too")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: (servers.kill_all(), os._exit(1)))
+    ringtalkd = servers.find_ringtalkd(args.build_dir)
+    passed = failed = 0
+    runs = [(row, int(shards)) for row in args.rows.split(",") for shards in args.shards.split(",")]
+    for row, shards in runs:
+        head = f"{row} shards={shards}"
+        servers.servers_of_row().clear()
+        try:
+            with servers.Server(ringtalkd, shards, ROWS[row].CONFIG, label="neighbours") as server:
+                got = compare(server, ROWS[row], args.rounds, args.seconds)
+            (base50, slow50), (base99, slow99) = got["p50"], got["p99"]
+            text = (f"neighbours' p99 {base99 * 1e3:.2f} ms without, {slow99 * 1e3:.2f} ms with it, gain "
+                    f"{got['gain'] * 1e3:+.2f} of {got['allowed'] * 1e3:.2f} ms allowed; p50 "
+                    f"{base50 * 1e3:.2f} and {slow50 * 1e3:.2f} ms; {got['rounds']} rounds each, "
+                    f"{got['samples']} messages, {got['count']} {got['what']}; control "
+                    f"{got['control'] * 1e3:.1f} ms")
+            if args.json:
+                print(json.dumps({"row": row, "shards": shards, **got}), flush=True)
+            if got["gain"] > got["allowed"]:
+                raise Failure(text)
+        except Exception as error:
+            failed += 1
+            print(f"{head} FAILED: {type(error).__name__}: {error}", flush=True)
+            for used in servers.servers_of_row():
+                print("    | " + used.log_tail(15).replace("\n", "\n    | "), flush=True)
+        else:
+            passed += 1
+            print(f"{head} ok ({text})", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
