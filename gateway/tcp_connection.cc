@@ -24,6 +24,9 @@ constexpr uint64_t kFrameNs        = 15 * kNsPerS;  // to finish a frame, and
 constexpr uint64_t kFrameBytesPerS = 4 * kKiB;      // one second more for each of these
 constexpr uint64_t kFarewellNs     = 2 * kNsPerS;   // for the peer to close after we did
 constexpr uint32_t kUnreadRoomMin  = 256;
+// While something waits, so much more is taken in before the kernel is told to keep it: stopping and
+// starting a receive costs more than a message.
+constexpr uint32_t kUnreadMax = 4 * kKiB;
 
 }  // namespace
 
@@ -75,7 +78,10 @@ void TcpConnection::on_bytes(Bytes bytes) {
     return close_malformed();
   if (unread_bytes_ > 0 || waiting_) {
     keep(bytes);
-    if (waiting_) return;
+    if (waiting_) {
+      if (unread_bytes_ > kUnreadMax) pause();
+      return;
+    }
     consume_unread(process({unread_, unread_bytes_}));
   } else {
     const size_t taken = process(bytes);
@@ -131,7 +137,8 @@ void TcpConnection::after_processing() {
   if (waiting_ || login) {
     waiting_       = true;
     unfinished_ns_ = 0;
-    pause();
+    // Nothing may be in flight on a connection that is about to move to its home shard.
+    if (state != SessionState::open || unread_bytes_ > kUnreadMax) pause();
     return;
   }
   // What is left is the beginning of a frame; its rest has to come in time.

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 #include <vector>
 
 #include "engine/loop.h"
@@ -53,7 +55,8 @@ struct Context {
   RepeatWindow repeats;         // stock clients' retries, 60 s
   RepeatWindow client_repeats;  // client_msg_id, 24 h
   DeliveryWatch watch;
-  std::vector<SessionKey> stalled;  // found a lane or the store full; offered again next turn
+  std::vector<SessionKey> stalled;  // found a lane or a queue full; offered again next turn
+  std::deque<SessionKey> unstored;  // found no room in the store; offered again when there is some
 
   uint32_t now_s() { return loop.wall_s(); }
   uint32_t home_of(UserId user) const { return home(user, shards); }
@@ -66,6 +69,10 @@ struct Context {
   }
   Taken stall(Session& session) {
     stalled.push_back(session.key);
+    return Taken::waits;
+  }
+  Taken wait_for_store(Session& session) {
+    if (!std::exchange(session.waits_for_store, true)) unstored.push_back(session.key);
     return Taken::waits;
   }
 };

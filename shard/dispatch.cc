@@ -161,6 +161,7 @@ Taken Dispatch::heartbeat(Session& session, const Split& frame) {
 }
 
 Taken Dispatch::message(Session& session, const Split& frame) {
+  context_.repeats.prefetch(frame.header.sequence, session.user);  // looked up when all is checked
   const auto view = proto::parse_message_data(frame.body);
   if (!view) return unparsable(context_, session);
   return messages_.send(session, frame.header.sequence, *view);

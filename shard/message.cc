@@ -41,7 +41,8 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
   const uint64_t target = uint64_t{message.to_session_id} << 8 | static_cast<uint8_t>(message.type);
   const uint64_t body   = XXH3_64bits(message.data.data(), message.data.size());
   Checked checked{.to = UserId(message.to_session_id), .content = mix(body ^ mix(target))};
-  checked.repeat_key = mix(checked.content ^ mix(uint64_t{raw(session.user)} << 16 | sequence)) | 1;
+  checked.repeat_key =
+      RepeatWindow::sequence_key(checked.content ^ mix(raw(session.user)), sequence);
   if (message.client_msg_id) {
     const Bytes id     = *message.client_msg_id;
     checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(session.user))) | 1;
@@ -51,9 +52,12 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
 }
 
 Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
+  if (!context_.store.has_room()) {
+    const auto conversation = ConversationId::single(session.user, UserId(message.to_session_id));
+    if (context_.home_of(conversation) == context_.self) return context_.wait_for_store(session);
+  }
   const Checked checked = fingerprints(session, sequence, message);
-  context_.repeats.prefetch(checked.repeat_key);  // a cache miss, paid while the text is checked
-  UserEntry* user = context_.users.find(session.user);
+  UserEntry* user       = context_.users.find(session.user);
   RT_ASSERT(user != nullptr);
   const Limits& limits = context_.limits;
   const uint64_t until =

@@ -16,14 +16,15 @@ uint32_t since_epoch(uint32_t wall_s) { return (wall_s > kEpochS ? wall_s - kEpo
 
 }  // namespace
 
-RepeatWindow::RepeatWindow(uint64_t bytes_max, uint32_t keep_s)
+RepeatWindow::RepeatWindow(uint64_t bytes_max, uint32_t keep_s, Places places)
     : keep_s_(keep_s),
+      places_(places),
       buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket)))),
       mask_(buckets_.size() - 1) {}
 
 std::optional<RepeatWindow::Found> RepeatWindow::find(uint64_t key, UserId author,
                                                       uint32_t now_s) const {
-  const Bucket& at   = bucket(key);
+  const Bucket& at   = bucket(key, author);
   const uint32_t now = since_epoch(now_s);
   for (uint32_t way = 0; way < kWays; ++way) {
     if (at.key[way] != key || at.author[way] != raw(author)) continue;
@@ -45,7 +46,7 @@ void RepeatWindow::put_durable(uint64_t key, UserId author, uint32_t msg_id, uin
 
 void RepeatWindow::put(uint64_t key, UserId author, uint32_t value, uint32_t time_s, bool waiting) {
   RT_ASSERT(raw(author) != 0);
-  Bucket& at     = bucket(key);
+  Bucket& at     = bucket(key, author);
   const auto age = [&](uint32_t way) {  // the smallest is replaced
     if (at.author[way] == raw(author) && at.key[way] == key) return int64_t{-2};
     return at.author[way] == 0 ? int64_t{-1} : int64_t{at.time_s[way] & kTime};
@@ -62,7 +63,7 @@ void RepeatWindow::put(uint64_t key, UserId author, uint32_t value, uint32_t tim
 }
 
 void RepeatWindow::forget(uint64_t key, UserId author) {
-  Bucket& at = bucket(key);
+  Bucket& at = bucket(key, author);
   for (uint32_t way = 0; way < kWays; ++way)
     if (at.key[way] == key && at.author[way] == raw(author) && (at.time_s[way] & kWaiting))
       at.author[way] = 0;

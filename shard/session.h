@@ -65,6 +65,7 @@ class Session {
   SessionState state    = SessionState::accepted;
   bool busy             = false;  // an answer is being prepared; what follows waits
   bool waits_for_send   = false;  // wake when one of its sends is decided
+  bool waits_for_store  = false;  // listed in Context::unstored
   bool said_hello       = false;  // it understands frames of the extension services
   Session* next_of_user = nullptr;
 };

@@ -19,18 +19,18 @@ Shard::Shard(const Setup& setup)
 void Shard::connect(store::Store& store, Gateway& gateway) {
   const uint64_t window = setup_.limits.repeat_window_bytes / setup_.shards;
   context_.reset(new Context{
-      .self           = setup_.self,
-      .shards         = setup_.shards,
-      .loop           = setup_.loop,
-      .metrics        = setup_.loop.metrics(),
-      .mailbox        = *mailbox_,
-      .store          = store,
-      .limits         = setup_.limits,
-      .bus            = setup_.bus,
-      .rosters        = setup_.rosters,
-      .doors          = &gateway,
-      .repeats        = RepeatWindow(window * 3 / 4, kRepeatKeepS),
-      .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS),
+      .self    = setup_.self,
+      .shards  = setup_.shards,
+      .loop    = setup_.loop,
+      .metrics = setup_.loop.metrics(),
+      .mailbox = *mailbox_,
+      .store   = store,
+      .limits  = setup_.limits,
+      .bus     = setup_.bus,
+      .rosters = setup_.rosters,
+      .doors   = &gateway,
+      .repeats = RepeatWindow(window * 3 / 4, kRepeatKeepS, RepeatWindow::Places::by_sequence),
+      .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS, RepeatWindow::Places::by_key),
       .watch          = DeliveryWatch(4 * kMiB / setup_.shards, setup_.limits.delivery_ack_wait_s),
   });
   messages_          = std::make_unique<Messages>(*context_);
@@ -106,6 +106,17 @@ bool Shard::work_waits() {
 }
 
 void Shard::retry_stalled() {
+  // Nobody is tried in vain: a try costs almost as much as a send.
+  auto& unstored = context_->unstored;
+  if (!unstored.empty() && context_->store.has_room()) {
+    for (size_t n = std::min<size_t>(unstored.size(), kStalledPerTurn); n > 0; --n) {
+      if (Session* session = context_->sessions.find(unstored.front())) {
+        session->waits_for_store = false;
+        session->wake();
+      }
+      unstored.pop_front();
+    }
+  }
   auto& stalled = context_->stalled;
   if (stalled.empty()) return;
   // Whoever finds no room again comes back to the end.

@@ -83,6 +83,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
 
   // --- store::Sink
   void on_appended(const store::Appended& result) override { messages_->on_appended(result); }
+  void on_append_soon(UserId author, uint64_t repeat_key) override {
+    context_->repeats.prefetch(repeat_key, author);
+  }
   void on_page(uint64_t cookie, Error error, std::span<const store::Message> page) override {
     if (cookie & Unread::kCookieBit) return unread_->on_page(cookie, error, page);
     if (cookie & SessionList::kCookieBit) return session_list_->on_page(cookie, error, page);

@@ -96,6 +96,8 @@ class Sink {
   // Newest first. error: ok (perhaps empty), corrupt (messages before the damage are delivered), os.
   virtual void on_page(uint64_t cookie, Error error, std::span<const Message> page) = 0;
   virtual void on_failed(Error error)                                               = 0;
+  // The result of an append with this key follows within a few calls: a hint, memory may be fetched.
+  virtual void on_append_soon(UserId /*author*/, uint64_t /*repeat_key*/) {}
 };
 
 // --- users and conversations (relational) ---------------------------------------------------------
@@ -194,6 +196,9 @@ class Store {
 
   // Messages. Errc::full: later; refused: disk full; closed: after on_failed() or close().
   virtual Result<void> append(const Append& message) = 0;
+  // False: append() would answer Errc::full to anything but the shortest message, and it is cheaper
+  // not to try.
+  virtual bool has_room() const = 0;
   // A page sees every message appended before it. Errc::full: too many reads at once.
   virtual Result<void> read_page(const PageRequest& request) = 0;
   // Durable state only; results that are still to be told may be in it. {0} for a conversation nobody wrote in.

@@ -453,6 +453,10 @@ void Commit::tell_results() {
   const size_t end = std::min(batch.rows().size(), landed_ + results_left_);
   results_left_ -= static_cast<uint32_t>(end - landed_);
   while (landed_ < end) {
+    if (landed_ + kResultsAhead < end) {
+      const RecordHeader& ahead = batch.header(batch.rows()[landed_ + kResultsAhead]);
+      sink_.on_append_soon(UserId(ahead.author), ahead.repeat_key);
+    }
     const Batch::Row& row      = batch.rows()[landed_++];
     const RecordHeader& header = batch.header(row);
     sink_.on_appended({.cookie       = row.cookie,

@@ -69,10 +69,12 @@ class CommitListener {
 
 class Commit {
  public:
-  static constexpr uint32_t kCursorsMax     = 512;  // cursor records per batch
-  static constexpr uint32_t kStagedMax      = 16;
-  static constexpr uint32_t kResultsPerTurn = 1024;
-  static constexpr uint64_t kCursorDelayNs  = 500 * kNsPerMs;  // half of what is promised
+  static constexpr uint32_t kCursorsMax       = 512;  // cursor records per batch
+  static constexpr uint32_t kStagedMax        = 16;
+  static constexpr uint32_t kResultsPerTurn   = 1024;
+  static constexpr uint32_t kUsualRecordBytes = 1024;
+  static constexpr uint32_t kResultsAhead     = 8;               // told to the sink beforehand
+  static constexpr uint64_t kCursorDelayNs    = 500 * kNsPerMs;  // half of what is promised
 
   struct Parts {
     engine::Ring& ring;
@@ -91,6 +93,8 @@ class Commit {
   Commit(const Parts& parts, std::optional<Segment> current);
 
   Result<void> append(const Append& message);
+  // For a message of usual length.
+  bool has_room() const { return open_->has_room(kUsualRecordBytes); }
   Result<void> append_control(const Control& control);
   // A block to be written with the next batch; the listener hears of it. Errc::full: later.
   Result<void> stage(const StagedBlock& block);

@@ -39,6 +39,7 @@ class EmbeddedStore final : public Store, private CommitListener {
   ~EmbeddedStore() override;
 
   Result<void> append(const Append& message) override { return commit_.append(message); }
+  bool has_room() const override { return commit_.has_room(); }
   Result<void> append_control(const Control& control) { return commit_.append_control(control); }
   Result<void> read_page(const PageRequest& request) override;
   Head head(ConversationId conversation) const override;

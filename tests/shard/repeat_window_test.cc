@@ -10,12 +10,18 @@
 namespace ringtalk::shard {
 namespace {
 
+using Places = RepeatWindow::Places;
+
 constexpr uint32_t kNow = 1'700'000'000;
 
 // Roomy enough that nothing is evicted: then it must answer as a map does.
-TEST(RepeatWindow, AgainstAMap) {
+class RepeatWindowPlaces : public testing::TestWithParam<Places> {};
+INSTANTIATE_TEST_SUITE_P(Both, RepeatWindowPlaces,
+                         testing::Values(Places::by_key, Places::by_sequence));
+
+TEST_P(RepeatWindowPlaces, AgainstAMap) {
   engine::SeededRandom random(9);
-  RepeatWindow window(4 * kMiB, 60);
+  RepeatWindow window(4 * kMiB, 60, GetParam());
   struct Entry {
     uint32_t value, time;
     bool waiting;
@@ -58,7 +64,7 @@ TEST(RepeatWindow, AgainstAMap) {
 }
 
 TEST(RepeatWindow, SixtySecondsAndAClockThatGoesBack) {
-  RepeatWindow window(kMiB, 60);
+  RepeatWindow window(kMiB, 60, Places::by_key);
   window.put_durable(5, UserId(1), 42, kNow);
   EXPECT_TRUE(window.find(5, UserId(1), kNow + 60));
   EXPECT_FALSE(window.find(5, UserId(1), kNow + 61));
@@ -75,7 +81,7 @@ TEST(RepeatWindow, SixtySecondsAndAClockThatGoesBack) {
 }
 
 TEST(RepeatWindow, AFullBucketForgetsItsOldestAndCountsItIfYoung) {
-  RepeatWindow window(64, 60);  // one bucket of three
+  RepeatWindow window(64, 60, Places::by_key);  // one bucket of three
   EXPECT_EQ(window.bytes(), 64u);
   for (uint64_t key = 1; key <= 3; ++key)
     window.put_durable(key, UserId(1), static_cast<uint32_t>(key),
@@ -90,16 +96,41 @@ TEST(RepeatWindow, AFullBucketForgetsItsOldestAndCountsItIfYoung) {
   window.put_durable(5, UserId(1), 5, kNow + 500);  // everything is old by now
   EXPECT_EQ(window.evicted_early(), 1u);
   // The same key of two authors is two entries; losing one early counts.
-  RepeatWindow shared(64, 60);
+  RepeatWindow shared(64, 60, Places::by_key);
   for (uint32_t author = 1; author <= 4; ++author)
     shared.put_durable(8, UserId(author), author, kNow);
   EXPECT_EQ(shared.evicted_early(), 1u);
 }
 
+TEST(RepeatWindow, AKeyHoldsItsSequence) {
+  for (const uint16_t sequence : {0, 1, 0x7fff, 0xffff}) {
+    const uint64_t key = RepeatWindow::sequence_key(12345, sequence);
+    EXPECT_EQ(key & 0xffff, sequence);
+    EXPECT_NE(key >> 16, 0u) << "0 means: no key";
+    EXPECT_NE(key, RepeatWindow::sequence_key(12346, sequence));
+  }
+}
+
+// By sequence: what one author sends in a minute stays, however full other places are; an author who
+// does not count keeps three.
+TEST(RepeatWindow, SequencesSpreadAndAConstantOneDoesNot) {
+  RepeatWindow window(4 * kMiB, 60, Places::by_sequence);
+  for (uint32_t author = 1; author <= 20; ++author)
+    for (uint16_t sequence = 0; sequence < 1200; ++sequence)
+      window.put_durable(RepeatWindow::sequence_key(author * 10'000 + sequence, sequence),
+                         UserId(author), sequence, kNow);
+  EXPECT_LT(window.evicted_early(), 24'000u / 20) << "24,000 in room for 196,608";
+  RepeatWindow constant(4 * kMiB, 60, Places::by_sequence);
+  for (uint32_t n = 0; n < 10; ++n)
+    constant.put_durable(RepeatWindow::sequence_key(n, 7), UserId(1), n, kNow + n);
+  EXPECT_EQ(constant.evicted_early(), 7u);
+  EXPECT_TRUE(constant.find(RepeatWindow::sequence_key(9, 7), UserId(1), kNow + 10));
+}
+
 TEST(RepeatWindow, ABoundIsABound) {
-  RepeatWindow tiny(0, 60);
+  RepeatWindow tiny(0, 60, Places::by_key);
   EXPECT_EQ(tiny.bytes(), 64u);
-  RepeatWindow odd(kMiB + 12345, 60);
+  RepeatWindow odd(kMiB + 12345, 60, Places::by_key);
   EXPECT_LE(odd.bytes(), kMiB + 12345);
   engine::SeededRandom random(1);
   for (int i = 0; i < 100'000; ++i) tiny.put_durable(random.next(), UserId(1), 1, kNow);
