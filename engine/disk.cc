@@ -116,6 +116,12 @@ class RealDisk final : public Disk {
     return Disk::zero(fd, offset, bytes);
   }
 
+  void write_back(int fd, uint64_t offset, uint64_t bytes) override {
+    (void)::sync_file_range(
+        fd, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  }
+
   // posix_fallocate() falls back to writing where the file system cannot reserve. It returns the
   // errno instead of setting it.
   Result<void> allocate(int fd, uint64_t bytes) override {

@@ -1,6 +1,8 @@
 #include "engine/worker.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <bit>
 
@@ -8,7 +10,8 @@
 
 namespace ringtalk::engine {
 
-Worker::Worker(uint32_t shards, uint32_t jobs_max) {
+Worker::Worker(uint32_t shards, uint32_t jobs_max, uint32_t batch_jobs_max)
+    : batch_jobs_max_(batch_jobs_max) {
   for (uint32_t i = 0; i < shards; ++i)
     lanes_.push_back(std::make_unique<Lane>(std::bit_ceil(jobs_max)));
 }
@@ -52,7 +55,7 @@ uint32_t Worker::run_some() {
   std::vector<Taken> batch;
   for (size_t i = 0; i < lanes_.size(); ++i) {
     Lane* lane = lanes_[(first_lane_ + i) % lanes_.size()].get();
-    for (Job* job = nullptr; batch.size() < kBatchJobsMax && lane->waiting.pop(job);)
+    for (Job* job = nullptr; batch.size() < batch_jobs_max_ && lane->waiting.pop(job);)
       batch.push_back({std::unique_ptr<Job>(job), lane});
   }
   first_lane_ = (first_lane_ + 1) % lanes_.size();
@@ -71,8 +74,12 @@ uint32_t Worker::run_some() {
   return static_cast<uint32_t>(batch.size());
 }
 
-void Worker::start(const char* thread_name) {
-  thread_ = std::thread([this] { loop(); });
+void Worker::start(const char* thread_name, int nice) {
+  thread_ = std::thread([this, nice] {
+    // Of this thread only: on Linux a thread has a priority of its own. Raising the number never fails.
+    if (nice > 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice);
+    loop();
+  });
   pthread_setname_np(thread_.native_handle(), thread_name);
 }
 

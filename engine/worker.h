@@ -37,7 +37,8 @@ class Worker {
  public:
   static constexpr uint32_t kBatchJobsMax = 256;
 
-  Worker(uint32_t shards, uint32_t jobs_max);
+  // batch_jobs_max: 1 for jobs that take long and gain nothing from company.
+  Worker(uint32_t shards, uint32_t jobs_max, uint32_t batch_jobs_max = kBatchJobsMax);
   virtual ~Worker();
   Worker(const Worker&)            = delete;
   Worker& operator=(const Worker&) = delete;
@@ -55,8 +56,9 @@ class Worker {
   // One batch: returns the number of jobs run (0: nothing waits).
   uint32_t run_some();
 
-  // A thread that calls run_some() until stop(), which runs what still waits and joins.
-  void start(const char* thread_name);
+  // A thread that calls run_some() until stop(), which runs what still waits and joins. nice: see
+  // setpriority(2); above 0 it gives way to shards and to workers that somebody waits for.
+  void start(const char* thread_name, int nice = 0);
   void stop();
 
  protected:
@@ -79,6 +81,7 @@ class Worker {
 
   void loop();
 
+  const uint32_t batch_jobs_max_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   size_t first_lane_ = 0;            // worker: whose jobs the next batch takes first
   std::atomic<uint32_t> signal_{0};  // raised by submit(); the worker waits on it

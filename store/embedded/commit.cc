@@ -32,7 +32,7 @@ static_assert(kSegmentHeaderBytes + kBatchBytesMin + kBatchOverheadBytes + kFoot
 
 uint32_t batch_bytes_max(uint64_t segment_bytes) {
   return static_cast<uint32_t>(
-      std::clamp<uint64_t>(segment_bytes / 4 / 8 * 8, kBatchBytesMin, kMiB));
+      std::clamp<uint64_t>(segment_bytes / 4 / 8 * 8, kBatchBytesMin, 2 * kMiB));
 }
 
 Commit::Commit(const Parts& parts, std::optional<Segment> current)

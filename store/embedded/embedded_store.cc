@@ -285,7 +285,7 @@ void EmbeddedStores::set_bell(uint32_t shard, engine::Bell* bell) {
 
 void EmbeddedStores::start() {
   opener_.start("rt-open");
-  recovered_.worker->start("rt-segments");
+  recovered_.worker->start("rt-segments", kWorkerNice);
 }
 
 uint32_t EmbeddedStores::run_workers() {

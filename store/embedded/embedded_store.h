@@ -30,6 +30,10 @@ namespace ringtalk::store {
 
 class EmbeddedStores;
 
+// It prepares and tidies up: a quarter of a contended core is enough to stay ahead of a shard, and its
+// bursts must not delay commits.
+inline constexpr int kWorkerNice = 5;
+
 class EmbeddedStore final : public Store, private CommitListener {
  public:
   static constexpr uint32_t kTailsMax = 16'384;  // of the process, dealt out to the shards …

@@ -127,6 +127,7 @@ Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
     else
       footer.cursors.push_back(cursor);
   }
+  footer.repeats.reserve(repeats_.size());
   for (RepeatEntry& repeat : repeats_)
     if (still_protects(repeat, now)) footer.repeats.push_back(repeat);
   heads_   = {};

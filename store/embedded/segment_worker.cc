@@ -9,7 +9,7 @@
 
 namespace ringtalk::store {
 namespace {
-constexpr uint64_t kFillBytes = kMiB;           // zeros written at once
+constexpr uint64_t kFillBytes = kMiB;           // zeros between two looks at whether to stop
 constexpr uint64_t kRestShare = 4;              // rests so many times as long as it worked,
 constexpr uint64_t kRestNsMax = 20 * kNsPerMs;  // but a slow disk is no reason to do nothing
 }  // namespace
@@ -19,8 +19,9 @@ uint32_t wall_seconds(engine::Clock& clock) {
 }
 
 SegmentWorker::SegmentWorker(engine::Disk& disk, engine::Clock& clock, const Settings& settings)
-    : Worker(settings.shards, kJobsMax),
+    : Worker(settings.shards, kJobsMax, /*batch_jobs_max=*/1),
       disk_(disk),
+      paced_(disk, clock, [this](uint64_t worked_ns) { rest(worked_ns); }),
       clock_(clock),
       settings_(settings),
       salt_(salt_sum(settings.salt)),
@@ -63,26 +64,20 @@ Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
                                         .segment_bytes = settings_.segment_bytes,
                                         .salt          = settings_.salt});
   if (auto done = disk_.write(fd, header, 0); !done) return done;
-  // In portions: the commits of the shards go to the same device and should not queue behind a whole
-  // segment of zeros.
-  uint64_t began_ns = clock_.now_ns();
   for (uint64_t at = kSegmentHeaderBytes; at < settings_.segment_bytes;) {
     const uint64_t count = std::min(kFillBytes, settings_.segment_bytes - at);
-    if (auto done = disk_.zero(fd, at, count); !done) return done;
+    if (auto done = paced_.zero(fd, at, count); !done) return done;
     at += count;
     if (stopping()) return fail(Errc::closed);  // nobody will write to it
-    began_ns = rest(began_ns);
   }
   RT_KILLPOINT("segment_after_fill");
   return disk_.sync(fd);
 }
 
-uint64_t SegmentWorker::rest(uint64_t began_ns) {
-  const uint64_t worked_ns = clock_.now_ns() - began_ns;
+void SegmentWorker::rest(uint64_t worked_ns) {
   if (on_own_thread() && !hurry_.load(std::memory_order_relaxed))
     std::this_thread::sleep_for(
         std::chrono::nanoseconds(std::min(worked_ns * kRestShare, kRestNsMax)));
-  return clock_.now_ns();
 }
 
 Result<void> SegmentWorker::seal(LeftSegment left) {
@@ -106,7 +101,7 @@ Result<void> SegmentWorker::seal_with(int fd, const Footer& footer, bool damaged
   if (footer.records == 0 && !damaged) {
     done = disk_.remove(segment_path(footer.segment));
   } else {
-    done = write_footer(disk_, fd, footer, salt_);
+    done = write_footer(paced_, fd, footer, salt_);
     if (done) sealed_.push_back({footer.segment, footer.bytes()});
   }
   disk_.close(fd);
@@ -143,7 +138,7 @@ Result<void> SegmentWorker::merge_if_due() {
   }
   covered.settle(open_, next_number_ - 1);
   auto merged =
-      merge_snapshot(disk_, settings_.salt, covered, std::move(footers), wall_seconds(clock_));
+      merge_snapshot(paced_, settings_.salt, covered, std::move(footers), wall_seconds(clock_));
   if (!merged) return std::unexpected(merged.error());
   snapshot_ = *merged;
   sealed_.clear();

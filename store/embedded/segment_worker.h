@@ -2,8 +2,8 @@
 //
 // Thread rule  create(), seal(), merge_if_due() on the worker's thread (inside a job's run()), or before
 //              it starts and after it stopped. The rest of the class: engine::Worker.
-// Pace         filling rests between portions, so that the shards' commits find the device free; not
-//              any more once a shard is about to need the segment.
+// Pace         all that is written rests between portions, so that the shards' commits find the device
+//              free; not any more once a shard is about to need the segment.
 // Numbers      one counter for the process: a conversation's newer records lie in higher segments,
 //              whatever shard wrote them in whatever run.
 // Errors       no space: os ENOSPC, nothing is left behind. A segment that cannot be sealed stays as it
@@ -18,6 +18,7 @@
 #include "engine/disk.h"
 #include "engine/worker.h"
 #include "store/embedded/footer.h"
+#include "store/embedded/paced_disk.h"
 #include "store/embedded/snapshot.h"
 
 namespace ringtalk::store {
@@ -82,11 +83,12 @@ class SegmentWorker final : public engine::Worker {
   };
 
   Result<void> fill(int fd, uint32_t number, uint32_t shard);
-  // Ends a portion of work that began at `began_ns`; returns when the next one begins.
-  uint64_t rest(uint64_t began_ns);
+  // After a portion of writing that took so long.
+  void rest(uint64_t worked_ns);
   Result<void> seal_with(int fd, const Footer& footer, bool damaged);
 
   engine::Disk& disk_;
+  PacedDisk paced_;
   engine::Clock& clock_;
   const Settings settings_;
   const uint32_t salt_;

@@ -51,6 +51,26 @@ Result<void> submit(Worker& worker, uint32_t from, Note& note, char letter) {
   return ok;
 }
 
+// Jobs that take long come back one by one, and each shard has its turn.
+TEST(Worker, BatchesOfOne) {
+  Batches worker(2, 8, /*batch_jobs_max=*/1);
+  Note a, b;
+  for (char c = 'a'; c < 'd'; ++c) {
+    ASSERT_TRUE(submit(worker, 0, a, c));
+    ASSERT_TRUE(submit(worker, 1, b, c));
+  }
+  EXPECT_EQ(worker.run_some(), 1u);
+  EXPECT_EQ(worker.collect(0) + worker.collect(1), 1u) << "not held back by those behind it";
+  EXPECT_EQ(worker.run_some(), 1u);
+  EXPECT_EQ(a.ran + b.ran, "aa") << "the other shard's turn";
+  while (worker.run_some() > 0) {
+  }
+  worker.collect(0);
+  worker.collect(1);
+  EXPECT_EQ(a.done, "abc");
+  EXPECT_EQ(b.done, "abc");
+}
+
 TEST(Worker, OrderPerShardAndOneBatch) {
   Batches worker(2, 8);
   Note a, b;

@@ -654,6 +654,45 @@ TEST_P(Chat, NoAcknowledgementBeforeTheWriteIsDurable) {
   EXPECT_EQ(alice.acks().at(3), 3u);
 }
 
+// A full batch: who finds no room waits, untried, and everything is stored once, in order.
+TEST_P(Chat, SendsWithoutRoomWaitAndAreAllStored) {
+  constexpr uint32_t kPairs = 40, kSends = 256;
+  Options o                    = options();
+  o.users                      = 2 * kPairs;
+  o.limits.sends_per_second    = 0;
+  o.limits.requests_per_second = 0;
+  World world(o);
+  std::vector<Client*> senders, receivers;
+  for (uint32_t i = 1; i <= kPairs; ++i) senders.push_back(&world.enter(i));
+  for (uint32_t i = 1; i <= kPairs; ++i) receivers.push_back(&world.enter(kPairs + i));
+  for (uint32_t i = 0; i < kPairs; ++i) senders[i]->write(chat_frame(kPairs + i + 1, "opens", 1));
+  world.settle();
+  for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).ring->hold(engine::FakeOp::sync);
+  const uint64_t before = world.metric(Counter::frames_in);
+  for (uint32_t i = 0; i < kPairs; ++i)
+    for (uint16_t n = 2; n <= kSends; ++n)
+      senders[i]->write(chat_frame(kPairs + i + 1, std::string(500, 'x') + std::to_string(n), n));
+  world.settle();
+  world.advance_s(1);
+  size_t waiting = 0;
+  for (uint32_t i = 0; i < world.shards(); ++i)
+    waiting += world.seat(i).shard->context().unstored.size();
+  if (world.shards() == 1) {
+    EXPECT_GT(waiting, kPairs / 2u);
+    // The receivers' confirmations are not in it: nothing was delivered yet.
+    EXPECT_LE(world.metric(Counter::frames_in) - before, kPairs * kSends)
+        << "frames that wait are not tried again and again";
+  }
+  for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).ring->release(engine::FakeOp::sync);
+  world.settle();
+  for (uint32_t i = 0; i < kPairs; ++i) {
+    const auto acks = senders[i]->acks();
+    ASSERT_EQ(acks.size(), kSends);
+    for (const auto& [sequence, id] : acks) EXPECT_EQ(id, sequence) << "in the order sent";
+    EXPECT_EQ(receivers[i]->deliveries().size(), kSends);
+  }
+}
+
 TEST_P(Chat, AConversationWhoseRowDoesNotComeIsRefusedInTime) {
   World world(options());
   Client& alice           = world.enter(1);
