@@ -20,9 +20,10 @@ using shard::Taken;
 constexpr uint32_t kFramesPerTurn  = 64;
 constexpr uint32_t kLoginBytesMax  = 16 * kKiB;
 constexpr uint8_t kLoginFramesMax  = 8;
-constexpr uint64_t kFrameNs        = 15 * kNsPerS;  // to finish a frame, and
-constexpr uint64_t kFrameBytesPerS = 4 * kKiB;      // one second more for each of these
-constexpr uint64_t kFarewellNs     = 2 * kNsPerS;   // for the peer to close after we did
+constexpr uint64_t kFrameNs        = 15 * kNsPerS;   // to finish a frame, and
+constexpr uint64_t kFrameBytesPerS = 4 * kKiB;       // one second more for each of these
+constexpr uint64_t kBehindNs       = 10 * kNsPerMs;  // nothing left for so long: the reader's doing
+constexpr uint64_t kFarewellNs     = 2 * kNsPerS;    // for the peer to close after we did
 constexpr uint32_t kUnreadRoomMin  = 256;
 // While something waits, so much more is taken in before the kernel is told to keep it: stopping and
 // starting a receive costs more than a message.
@@ -62,6 +63,11 @@ void TcpConnection::push(const PayloadRef& frames) {
   if (Stream::queued_bytes() == 0)
     arm_by(loop().now_ns() + gateway_.limits().send_stall_s * kNsPerS);
   Stream::push(frames);
+}
+
+// A reader that takes what it is given is not behind while this shard has not looked at its sends yet.
+bool TcpConnection::is_behind() const {
+  return Stream::is_behind() && gateway_.loop().now_ns() >= stalled_since_ns() + kBehindNs;
 }
 
 void TcpConnection::on_drained() {

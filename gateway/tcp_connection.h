@@ -28,7 +28,7 @@ class TcpConnection final : public engine::Stream, public shard::Session {
   std::byte* reserve(uint32_t bytes) override;
   void push(const engine::PayloadRef& frames) override;
   uint32_t queued_bytes() const override { return Stream::queued_bytes(); }
-  bool is_behind() const override { return Stream::is_behind(); }
+  bool is_behind() const override;
   void wake() override;
   void wake_at(uint64_t ns) override;
   void finish() override;

@@ -30,14 +30,20 @@ inline Taken unparsable(Context& context, Session& session) {
   return Taken::closes;
 }
 
-// What one turn brings at once is not the reader's fault; one that was behind before and has too much
-// waiting is closed.
-inline void push(Context& context, Session& session, const engine::PayloadRef& frame) {
+// Whether pushes of `bytes` more are too much for this reader: above the limit, and it does not take
+// what it has (what comes at once is not its fault), or far above it.
+inline bool is_too_slow(const Context& context, Session& session, size_t bytes) {
   const uint32_t queued = session.queued_bytes();
   session.answer_bytes  = std::min(session.answer_bytes, queued);
-  const uint32_t pushes = queued - session.answer_bytes;
-  if (session.is_behind() && pushes > 0 &&
-      pushes + frame.bytes().size() > context.limits.push_queue_bytes) {
+  const uint64_t pushes = queued - session.answer_bytes;
+  const uint64_t limit  = context.limits.push_queue_bytes;
+  if (pushes == 0 || pushes + bytes <= limit) return false;
+  return session.is_behind() || pushes + bytes > limit * kPushQueueFactor;
+}
+
+// A reader that is too slow is closed: it fetches what it missed after it comes back.
+inline void push(Context& context, Session& session, const engine::PayloadRef& frame) {
+  if (is_too_slow(context, session, frame.bytes().size())) {
     context.metrics.add(Counter::close_slow_reader);
     return session.abort();
   }

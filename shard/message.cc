@@ -8,6 +8,7 @@
 #include "engine/log.h"
 #include "proto/utf8.h"
 #include "shard/extension.h"
+#include "shard/frames.h"
 
 namespace ringtalk::shard {
 
@@ -544,14 +545,9 @@ void Messages::deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame,
 }
 
 void Messages::push_to(Session& session, Bytes frame, PayloadRef& shared) {
-  const uint32_t queued = session.queued_bytes();
-  session.answer_bytes  = std::min(session.answer_bytes, queued);
-  const uint32_t pushes = queued - session.answer_bytes;
-  // What one turn brings at once is not the reader's fault: only one that is behind can be too slow.
-  if (session.is_behind() && pushes > 0 &&
-      pushes + frame.size() > context_.limits.push_queue_bytes) {
+  if (is_too_slow(context_, session, frame.size())) {
     context_.metrics.add(Counter::close_slow_reader);
-    session.abort();  // it fetches what it missed after it comes back
+    session.abort();
     return;
   }
   context_.metrics.add(Counter::frames_out);

@@ -35,7 +35,7 @@ class Session {
   virtual std::byte* reserve(uint32_t bytes)          = 0;
   virtual void push(const engine::PayloadRef& frames) = 0;
   virtual uint32_t queued_bytes() const               = 0;
-  virtual bool is_behind() const                      = 0;  // of an earlier turn
+  virtual bool is_behind() const                      = 0;  // it does not take what it is sent
   virtual void wake()                                 = 0;  // offer waiting frames again, soon
   virtual void wake_at(uint64_t ns)                   = 0;
   virtual void finish()                               = 0;  // flush, then close

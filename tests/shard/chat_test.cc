@@ -568,7 +568,7 @@ TEST_P(Chat, ASlowReaderIsClosedAndItsNeighbourIsNot) {
   EXPECT_TRUE(slow.is_open()) << "250 KB are not 256 KiB";
   for (; sequence <= 275; ++sequence) {
     alice.write(chat_frame(2, text, sequence));
-    world.settle();
+    world.advance(2 * kNsPerMs, kNsPerMs);
   }
   EXPECT_FALSE(slow.is_open());
   EXPECT_EQ(world.metric(Counter::close_slow_reader), 1u);
@@ -578,6 +578,28 @@ TEST_P(Chat, ASlowReaderIsClosedAndItsNeighbourIsNot) {
   // What it missed is in the history.
   Client& back = world.enter(2);
   EXPECT_EQ(world.history(back, 1).size(), 275u);
+}
+
+// The clock stands: a burst of pushes that nobody had time to read is not the reader's fault, however
+// many turns it takes; there is a bound all the same.
+TEST_P(Chat, ABurstIsNotSlownessUpToABound) {
+  World world(unpaced());
+  Client& alice = world.enter(1);
+  Client& bob   = world.enter(2, kWindows, {}, /*window=*/2048);
+  bob.reads     = false;
+  const std::string text(4000, 't');
+  uint16_t sequence = 1;
+  for (; sequence <= 1000; ++sequence) {
+    alice.write(chat_frame(2, text, sequence));
+    world.settle();
+  }
+  EXPECT_TRUE(bob.is_open()) << "4 MB in no time";
+  for (; sequence <= 1050; ++sequence) {
+    alice.write(chat_frame(2, text, sequence));
+    world.settle();
+  }
+  EXPECT_FALSE(bob.is_open()) << "16 times 256 KiB";
+  EXPECT_EQ(alice.acks().size(), 1050u);
 }
 
 TEST_P(Chat, AReaderWithoutProgressIsClosedAfterFifteenSeconds) {
@@ -615,7 +637,7 @@ TEST_P(Chat, AnswersDoNotRaiseThePushLimit) {
   uint32_t pushed = 0;
   for (uint16_t i = 1; i <= 1000 && slow.is_open(); ++i) {
     alice.write(chat_frame(2, std::string(4000, 'p'), i));
-    world.settle();
+    world.advance(kNsPerMs, kNsPerMs);
     pushed += 4000;
   }
   EXPECT_FALSE(slow.is_open());
