@@ -183,7 +183,7 @@ def measure(options, work):
     load = None
     try:  # nothing but heartbeats, and then TERM while everybody is there
         empty, began = server.rss(), time.monotonic()
-        load = Load(options, work, server, users, "idle", "rate=0", "duration_ms=3600000")
+        load = Load(options, work, server, users, "idle", "rate=0", "duration_ms=3600000", "redial=false")
         load.until_connected(server, options.connections)
         took = time.monotonic() - began
         rows.append(("connects and logins", options.connections / took, f"/s, all in {took:.1f} s"))
@@ -240,7 +240,7 @@ def main():
         return 2
     if options.json:
         options.json.write_text(json.dumps({name: value for name, value, _ in rows}, indent=1) + "\n")
-    shutil.rmtree(work, ignore_errors=True)
+    os.environ.get("KEEP") or shutil.rmtree(work, ignore_errors=True)
     return 0
 
 

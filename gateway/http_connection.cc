@@ -207,6 +207,9 @@ void HttpConnection::leave() {
   if (leaving_) return;
   leaving_ = true;
   if (answering_) return;
+  // Kept alive for a next request, by a monitor for example: nothing is owed to it, and a server that
+  // stops does not wait for it.
+  if (!head_seen_ && input_.empty() && queued_bytes() == 0) return abort();
   arm(kFarewellSeconds);
   finish();
 }

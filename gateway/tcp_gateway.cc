@@ -117,14 +117,21 @@ bool TcpGateway::close_some(bool hurry) {
     const auto shards = static_cast<uint32_t>(setup_.bell_fds.size());
     closes_           = std::max(kClosesPerPause / shards, connections_ / 1000) + 1;
   }
+  auto& sessions = setup_.shard.context().sessions;
+  if (hurry) sessions.each([](shard::Session& session) { session.abort(); });
+  // Each place is looked at once per round: looking at all for a few took longer than closing them.
   uint32_t closed = 0;
-  setup_.shard.context().sessions.each([&](shard::Session& session) {
-    if (hurry) return session.abort();
-    if (session.state == SessionState::leaving || closed == closes_) return;
+  for (uint32_t looks = 0; looks < kLooksPerPause && closed < closes_; ++looks) {
+    if (close_place_ >= sessions.places()) {
+      close_place_ = 0;
+      break;
+    }
+    shard::Session* session = sessions.at(close_place_++);
+    if (!session || session->state == SessionState::leaving) continue;
     ++closed;
     metrics().add(Counter::close_drain);
-    session.finish();
-  });
+    session->finish();
+  }
   return connections_ == 0 && listener_.closed();
 }
 

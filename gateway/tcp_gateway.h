@@ -55,6 +55,7 @@ class TcpGateway final : public engine::Listener::Owner {
  private:
   static constexpr uint32_t kReadyPerTurn   = 1024;
   static constexpr uint64_t kClosePauseNs   = 10 * kNsPerMs;
+  static constexpr uint32_t kLooksPerPause  = 4096;
   static constexpr uint32_t kClosesPerPause = 500;  // of all shards: about 50,000 a second
 
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
@@ -70,6 +71,7 @@ class TcpGateway final : public engine::Listener::Owner {
   bool draining_          = false;
   uint64_t next_close_ns_ = 0;
   uint32_t closes_        = 0;  // per kClosePauseNs; 0: not closing yet
+  uint32_t close_place_   = 0;  // in the session table, where the next round goes on
 };
 
 }  // namespace ringtalk::gateway

@@ -500,6 +500,19 @@ TEST_F(Http, AClientThatLeavesDuringItsAnswer) {
       << "it was done all the same";
 }
 
+// A monitor keeps its connection for the next request and does not close it: nothing to wait for.
+TEST_F(Http, AStopDoesNotWaitForAConnectionThatIsKeptAlive) {
+  auto monitor = world_.connect_http();
+  monitor.write(get("/healthz"));
+  world_.settle();
+  std::string text = monitor.read();
+  ASSERT_EQ(take_answers(text).size(), 1u);
+  const uint64_t began = world_.clock.now_ns();
+  EXPECT_TRUE(world_.stop());
+  EXPECT_LT(world_.clock.now_ns() - began, kNsPerS);
+  EXPECT_NE(monitor.end(), End::open);
+}
+
 TEST_F(Http, RandomBytes) {
   engine::SeededRandom random(8);
   const std::string seed = post("/api/v1/users", R"({"name":"mutant","nick":"x"})");

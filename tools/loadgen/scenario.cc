@@ -97,6 +97,9 @@ engine::ConfigSchema scenario_schema(Scenario& s) {
                 "Connections that may be under way at once, from connect to the login's answer.");
   schema.number("login_rate", s.login_rate, {0, 1'000'000},
                 "Logins per second while connecting. 0: as fast as logins_in_flight lets them.");
+  schema.boolean("redial", s.redial,
+                 "Whether somebody whose connection is lost logs in again. false: to watch a server\n"
+                 "send everybody away.");
   schema.number("slow_receive_bytes", s.slow_receive_bytes, {2048, 16 << 20},
                 "Receive buffer of slow readers in the kernel.");
   schema.number("warmup_ms", s.warmup_ms, {0, 3'600'000},

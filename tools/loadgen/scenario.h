@@ -41,6 +41,7 @@ struct Scenario {
   // how
   uint32_t logins_in_flight   = 200;
   uint32_t login_rate         = 0;
+  bool redial                 = true;
   uint32_t slow_receive_bytes = 8192;
   uint32_t warmup_ms          = 2000;
   uint32_t duration_ms        = 10'000;

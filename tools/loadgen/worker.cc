@@ -423,6 +423,7 @@ void Worker::on_gone(Client& client) {
     return want(person, person.since_ns);
   }
   if (was == Person::State::online) {
+    person.wanted = person.wanted && s_.redial;
     ended(person);
     ++second_.tally.lost_connections;
     error(person.slow ? "slow reader closed by the server" : "connection closed by the server");
