@@ -185,9 +185,13 @@ def batch(id, slow=False, own_server=False):
     def fight(function, server):
         arena = Arena(server)
         try:
+            before = server.turns()
             remark = function(arena)
             arena.healthy(id, own_server)
-            return remark or f"{arena.fired} cases"
+            long, turns, waited = (now - then for now, then in zip(server.turns(), before))
+            # Rows that run at the same time share them: --jobs 1 tells them apart.
+            return (f"{remark or f'{arena.fired} cases'}; {long} of {turns} turns above 2 ms, "
+                    f"{waited * 1e3:.0f} ms without a processor")
         finally:
             arena.close()
 

@@ -10,6 +10,7 @@ import http.client
 import itertools
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -275,6 +276,18 @@ class Server:
             after = answer["next"]
             if not after:
                 return out
+
+    def turns(self):
+        """(turns above 2 ms, turns, seconds its shards were ready to run and had no processor)."""
+        waited = 0
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                if (task / "comm").read_text().startswith("shard-"):
+                    waited += int((task / "schedstat").read_text().split()[1])
+            except OSError:
+                pass  # a thread that just ended
+        return (self.metric("ringtalk_loop_long_turns_total"), self.metric("ringtalk_loop_turns_total"),
+                waited / 1e9)
 
     def metric(self, name):
         """The sum of a metric over its labels."""
