@@ -116,10 +116,15 @@ class RealDisk final : public Disk {
     return Disk::zero(fd, offset, bytes);
   }
 
-  void write_back(int fd, uint64_t offset, uint64_t bytes) override {
-    (void)::sync_file_range(
-        fd, static_cast<off_t>(offset), static_cast<off_t>(bytes),
-        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  Result<void> write_back(int fd, uint64_t offset, uint64_t bytes) override {
+    constexpr unsigned kWriteAndWait =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                          kWriteAndWait) == 0)
+      return {};
+    // A file system that cannot: then all is left to sync().
+    if (errno == EINVAL || errno == ENOSYS || errno == ESPIPE || errno == EOPNOTSUPP) return {};
+    return fail_os(errno);
   }
 
   // posix_fallocate() falls back to writing where the file system cannot reserve. It returns the

@@ -32,8 +32,10 @@ class Disk {
   // Writes zeros. They need not stay in memory: a file that is prepared ahead is not read soon.
   virtual Result<void> zero(int fd, uint64_t offset, uint64_t bytes);
   // Sends these bytes of the page cache to the device and waits. No promise of durability: it only leaves
-  // less for the next sync() to do.
-  virtual void write_back(int /*fd*/, uint64_t /*offset*/, uint64_t /*bytes*/) {}
+  // less for the next sync() to do. An error here is one that sync() will not report again.
+  virtual Result<void> write_back(int /*fd*/, uint64_t /*offset*/, uint64_t /*bytes*/) {
+    return {};
+  }
   virtual Result<void> allocate(int fd, uint64_t bytes)      = 0;  // blocks reserved, ENOSPC now
   virtual Result<void> truncate(int fd, uint64_t bytes)      = 0;
   virtual Result<uint64_t> size(int fd)                      = 0;

@@ -30,7 +30,7 @@
 
 namespace ringtalk::engine {
 
-class FakeDisk final : public Disk {
+class FakeDisk : public Disk {
  public:
   static constexpr uint64_t kSectorBytes = 512;
   static constexpr uint64_t kBlockBytes  = 4096;  // unit of the space budget

@@ -96,9 +96,10 @@ void Worker::loop() {
   for (;;) {
     const uint32_t seen = signal_.load(std::memory_order_acquire);
     if (run_some() > 0) continue;
-    if (stopping_.load(std::memory_order_acquire)) return;
+    if (stopping_.load(std::memory_order_acquire)) break;
     signal_.wait(seen, std::memory_order_acquire);
   }
+  on_own_thread_ = false;
 }
 
 }  // namespace ringtalk::engine

@@ -29,10 +29,10 @@ void AdminApi::list_departments(const Call& call) {
   check(call.connection,
         store().list_departments(
             /*stamp=*/0, store::kDepartmentsMax,
-            [this, connection = call.connection](Result<std::vector<store::Department>> found) {
+            [this, connection = call.connection](Result<store::DepartmentPage> found) {
               if (!found) return fail(connection, found.error());
               json list = json::array();
-              for (const store::Department& department : *found)
+              for (const store::Department& department : found->departments)
                 list.push_back(department_json(department));
               respond(connection, 200, json{{"departments", std::move(list)}});
             }));

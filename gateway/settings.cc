@@ -64,11 +64,13 @@ void add_limits(engine::ConfigSchema& schema, LimitSettings& limits) {
   schema.number(
       "requests_burst", limits.requests_burst, {1, 1'000'000},
       "Other requests at once before the rate above counts. A login asks for many things.");
-  schema.bytes(
-      "push_queue_bytes", limits.push_queue_bytes, {16 * kKiB, 64 * kMiB},
-      "Pushes that may wait for one slow reader; beyond it he is closed if he takes nothing for 10 ms\n"
-      "(and at 16 times as much in any case), and fetches them after he comes back. Large payloads are\n"
-      "shared between receivers; memory: this times the number of stalled connections.");
+  schema.bytes("push_queue_bytes", limits.push_queue_bytes, {16 * kKiB, 64 * kMiB},
+               "Pushes that may wait for one slow reader; beyond it he is closed if he takes "
+               "nothing for 10 ms\n"
+               "(and at 4 times as much in any case), and fetches them after he comes back. "
+               "Memory: up to 4\n"
+               "times this for each reader that hardly reads; payloads above 4 KiB are shared by "
+               "receivers.");
   schema.number("send_stall_s", limits.send_stall_s, {1, 3600},
                 "Seconds without any progress of waiting data after which a reader is closed.");
   schema.number(

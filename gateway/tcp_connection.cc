@@ -71,7 +71,7 @@ bool TcpConnection::is_behind() const {
 }
 
 void TcpConnection::on_drained() {
-  if (waiting_ && !busy && wake_ns_ == 0) wake();
+  if (waiting_ && !busy && !waits_for_store && wake_ns_ == 0) wake();
 }
 
 // --- input ----------------------------------------------------------------------------------------------

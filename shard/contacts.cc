@@ -169,18 +169,17 @@ Result<void> Contacts::ask_store(News& news) {
           on_rows(users_, std::move(rows), page->more);
         });
   return context_.store.list_departments(
-      since, kRowsAtOnce, [this](Result<std::vector<store::Department>> found) {
+      since, kRowsAtOnce, [this](Result<store::DepartmentPage> found) {
         departments_.asked = false;
         --asked_;
         if (!found) return on_rows(departments_, std::unexpected(found.error()), false);
         std::vector<Roster::Row> rows;
-        for (const store::Department& row : *found)
+        for (const store::Department& row : found->departments)
           rows.push_back({.id    = row.id,
                           .stamp = row.stamp,
                           .entry = entry_of<IM::Buddy::IMDepartmentRsp>(
                               [&](auto& answer) { fill(*answer.add_dept_list(), row); })});
-        const bool more = rows.size() == kRowsAtOnce;
-        on_rows(departments_, std::move(rows), more);
+        on_rows(departments_, std::move(rows), found->more);
       });
 }
 
@@ -192,6 +191,7 @@ void Contacts::on_rows(News& news, Result<std::vector<Roster::Row>> rows, bool m
   }
   // The roster is another shard's for now, or there are more rows: asked again by on_turn().
   if (!news.roster.add(std::move(*rows)) || more) return;
+  for (const uint32_t index : news.asking) lists_[index].began = news.roster.newest();
   ready_.insert(ready_.end(), news.asking.begin(), news.asking.end());
   news.asking.clear();
 }
@@ -209,7 +209,7 @@ bool Contacts::serve(uint32_t index) {
     return false;
   }
   const Roster& roster    = (list.departments ? departments_ : users_).roster;
-  const Roster::Page page = roster.page(list.asked, list.reached);
+  const Roster::Page page = roster.page(list.asked, list.reached, list.began);
   answer(*session,
          list.departments
              ? head_of<IM::Buddy::IMDepartmentRsp>(CommandId::department_response, list.sequence,
@@ -254,14 +254,19 @@ void Contacts::on_turn() {
   moved_ = false;
   ask_news(users_);
   ask_news(departments_);
+  // A store that was full is asked again: it empties its queue at the end of the turn.
+  const auto unasked = [](const News& news) { return !news.asked && !news.asking.empty(); };
+  moved_ |= asked_ > 0 && (unasked(users_) || unasked(departments_));
   uint32_t served = 0;
   for (size_t n = std::min<size_t>(ready_.size(), kLooksPerTurn); n > 0; --n) {
     const uint32_t index = ready_.front();
     ready_.pop_front();
-    served += serve(index);
+    const bool was_served = serve(index);
+    served += was_served;
+    unserved_ = was_served ? 0 : unserved_ + 1;
     if (served == kPagesPerTurn) break;
   }
-  moved_ |= served > 0 && !ready_.empty();
+  moved_ |= unserved_ < ready_.size();  // until a whole round served nobody
 }
 
 }  // namespace ringtalk::shard

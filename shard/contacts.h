@@ -56,6 +56,7 @@ class Contacts {
     bool all_pages    = false;
     uint64_t asked    = 0;  // the client's stamp
     uint64_t reached  = 0;  // everything up to it was answered
+    uint64_t began    = 0;  // newest stamp when the first page was made
   };
   // News of a roster, and the lists that need it.
   struct News {
@@ -78,8 +79,9 @@ class Contacts {
   News users_, departments_;
   Pool<List> lists_;
   std::deque<uint32_t> ready_;  // to be served, as their clients read
-  uint32_t asked_ = 0;          // calls that the store has not answered
-  bool moved_     = false;      // something may go on that on_turn() has not seen
+  size_t unserved_ = 0;         // looks at ready_, one after another, that served nobody
+  uint32_t asked_  = 0;         // calls that the store has not answered
+  bool moved_      = false;     // something may go on that on_turn() has not seen
 };
 
 }  // namespace ringtalk::shard

@@ -27,7 +27,7 @@ inline constexpr uint64_t kKickLingerNs        = 5 * kNsPerS;  // so that 0x0107
 inline constexpr uint32_t kRepeatKeepS         = 60;
 inline constexpr uint32_t kClientRepeatKeepS   = 24 * 3600;
 inline constexpr uint32_t kAnswerQueueBytesMax = 64 * kKiB;  // above it no further request is taken
-inline constexpr uint32_t kPushQueueFactor     = 16;  // of push_queue_bytes: closed, slow or not
+inline constexpr uint32_t kPushQueueFactor     = 4;  // of push_queue_bytes: closed, slow or not
 
 static_assert(kSoundBytesMax < proto::kMessageFrameBytesMax);
 static_assert(kHistoryBytesMax + kHistoryCountMax * 40 < proto::kAnswerBytesMax,

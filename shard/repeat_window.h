@@ -11,8 +11,8 @@
 //              than keep_s it counts as evicted_early() (a metric: the promise was shortened).
 // Cost         One cache line per look-up or insertion; no deletion, no sweep.
 // Why          A false match would swallow a message: 64 bits of key and the author must agree, within
-//              keep_s. At 10^6 sends a second of one author that is once in 500 years, and no
-//              likelier by_sequence: of the 64 bits 16 are the sequence itself.
+//              keep_s. At 10^6 sends a second that is once in 500 years; by_sequence 16 of the bits are
+//              the sequence and 47 are a hash, and only entries of the same sequence meet.
 #pragma once
 
 #include <cstdint>

@@ -93,8 +93,8 @@ std::shared_ptr<const Roster::Version> Roster::with(const Version& old, std::spa
   boost::unordered_flat_set<uint32_t> changed;
   std::vector<Writer::Item> added, stay;
   for (const Row& row : rows) {
-    if (known_.has(UserId(row.id))) changed.insert(row.id);
-    known_.set(UserId(row.id), true);
+    const UserId id{row.id};  // what cannot be remembered may be known
+    if (known_.has(id) || !known_.set(id, true)) changed.insert(row.id);
     added.push_back({row.stamp, row.id, row.left, row.entry});
   }
   const auto stays = [&](const Entry& entry) { return !changed.contains(entry.id); };
@@ -121,24 +121,26 @@ std::shared_ptr<const Roster::Version> Roster::with(const Version& old, std::spa
   return next;
 }
 
-Roster::Page Roster::page(uint64_t asked, uint64_t reached) const {
+Roster::Page Roster::page(uint64_t asked, uint64_t reached, uint64_t began) const {
   const auto now = version();
   Page page{.parts = {}, .reached = reached};
-  const bool newcomer = asked == 0;  // he never saw those who left
-  auto at             = std::ranges::partition_point(
+  // A newcomer never saw those who had left when he asked.
+  const auto hides = [&](uint64_t stamp) { return asked == 0 && stamp <= began; };
+  auto at          = std::ranges::partition_point(
       now->chunks, [&](const ChunkRef& chunk) { return chunk->last_stamp() <= reached; });
   const auto listed = [&](const Entry& entry) {
-    return entry.stamp > reached && !(newcomer && entry.left);
+    return entry.stamp > reached && !(entry.left && hides(entry.stamp));
   };
   for (; at != now->chunks.end(); ++at) {
     const Chunk& chunk = **at;
-    const bool whole   = chunk.first_stamp() > reached;
+    const bool hidden  = chunk.left_count > 0 && hides(chunk.first_stamp());
+    const bool whole   = chunk.first_stamp() > reached && (!hidden || hides(chunk.last_stamp()));
     std::string some;
     uint32_t count = 0;
     size_t bytes   = 0;
     if (whole) {
-      count = static_cast<uint32_t>(chunk.entries.size()) - (newcomer ? chunk.left_count : 0);
-      bytes = newcomer ? chunk.here.bytes().size() : chunk.bytes();
+      count = static_cast<uint32_t>(chunk.entries.size()) - (hidden ? chunk.left_count : 0);
+      bytes = hidden ? chunk.here.bytes().size() : chunk.bytes();
     } else {
       for (const Entry& entry : chunk.entries)
         if (listed(entry)) some += as_text(chunk.of(entry)), ++count;
@@ -150,7 +152,7 @@ Roster::Page Roster::page(uint64_t asked, uint64_t reached) const {
     }
     if (!whole && bytes > 0) page.parts.push_back(PayloadRef::adopt(Payload::copy(as_bytes(some))));
     if (whole && chunk.here) page.parts.push_back(chunk.here);
-    if (whole && chunk.left && !newcomer) page.parts.push_back(chunk.left);
+    if (whole && chunk.left && !hidden) page.parts.push_back(chunk.left);
     page.bytes += static_cast<uint32_t>(bytes);
     page.entries += count;
     page.reached = chunk.last_stamp();

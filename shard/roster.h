@@ -12,8 +12,9 @@
 //              inside a chunk. add(): the chunks that lose or win a row are written anew, and if
 //              known rows changed every entry is looked at (24 bytes each). Memory: the answer with
 //              everybody in it (some 100 bytes per user) and those 24 bytes, once per process.
-// Why          Thousands of clients ask for everything when a server comes back, some in a loop: the
-//              database reads each row once, and what waits for slow readers is memory they share.
+// Why          Thousands of clients ask for everything when a server comes back, some in a loop: a row
+//              is read again only when it changes (at a cold start by each shard that is asked), and
+//              what waits for slow readers is memory they share.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +57,10 @@ class Roster {
   bool add(std::vector<Row> rows);
 
   // What a client gets that asked since the stamp `asked` and has everything up to `reached`.
-  // At most kPageBytes and whole stamps; a stamp that is larger alone is cut.
-  Page page(uint64_t asked, uint64_t reached) const;
+  // began: newest() when its first page was made; who left later is told even to a newcomer, who may
+  // have been told of him before. At most kPageBytes and whole stamps; a stamp that is larger alone is
+  // cut.
+  Page page(uint64_t asked, uint64_t reached, uint64_t began) const;
 
   uint64_t bytes() const { return version()->bytes; }
 

@@ -102,7 +102,8 @@ bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
          messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
-         contacts_->work_waits() || context_->store.work_waits();
+         contacts_->work_waits() || context_->store.work_waits() ||
+         (!context_->unstored.empty() && context_->store.has_room());
 }
 
 void Shard::retry_stalled() {

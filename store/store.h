@@ -159,6 +159,12 @@ struct Department {
   uint64_t stamp    = 0;  // sync stamp, see spec of 0x0210; each change has one of its own
 };
 
+// As UserPage.
+struct DepartmentPage {
+  std::vector<Department> departments;
+  bool more = false;
+};
+
 struct NewDepartment {
   std::string name;
   uint32_t parent   = 0;
@@ -232,15 +238,17 @@ class Store {
   virtual Result<void> find_user_by_name(std::string_view name, Callback<User> done) = 0;
   // Those that exist, in the order asked. too_large: more than kUsersAskedMax ids.
   virtual Result<void> find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) = 0;
-  // Users of every status whose stamp is larger, lowest stamps first, about `limit`.
+  // Users of every status whose stamp is larger, lowest stamps first, about `limit`. Once a stamp was
+  // listed no row appears with it or a lower one: a store whose writers overlap lists only up to a
+  // stamp that is settled.
   virtual Result<void> list_users_since(uint64_t stamp, uint32_t limit,
                                         Callback<UserPage> done) = 0;
   // The user as it is now, with a new stamp. not_found; exists: the name was taken meanwhile;
   // refused: no such department.
   virtual Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) = 0;
-  // Those whose stamp is larger, removed ones too, lowest stamps first, at most `limit`.
+  // Those whose stamp is larger, removed ones too; otherwise as list_users_since().
   virtual Result<void> list_departments(uint64_t stamp, uint32_t limit,
-                                        Callback<std::vector<Department>> done) = 0;
+                                        Callback<DepartmentPage> done) = 0;
   // refused: no such parent, or there are kDepartmentsMax already.
   virtual Result<void> add_department(NewDepartment department, Callback<Department> done) = 0;
   // not_found; refused: no such parent, or the department would be above itself.

@@ -189,7 +189,7 @@ Result<void> EmbeddedStore::update_user(UserId id, UserPatch patch, Callback<Use
 }
 
 Result<void> EmbeddedStore::list_departments(uint64_t stamp, uint32_t limit,
-                                             Callback<std::vector<Department>> done) {
+                                             Callback<DepartmentPage> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->list_departments(shard_, stamp, limit, std::move(done));
 }

@@ -66,7 +66,7 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> list_users_since(uint64_t stamp, uint32_t limit, Callback<UserPage> done) override;
   Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) override;
   Result<void> list_departments(uint64_t stamp, uint32_t limit,
-                                Callback<std::vector<Department>> done) override;
+                                Callback<DepartmentPage> done) override;
   Result<void> add_department(NewDepartment department, Callback<Department> done) override;
   Result<void> update_department(uint32_t id, DepartmentPatch patch,
                                  Callback<Department> done) override;

@@ -42,8 +42,8 @@ class PacedDisk final : public engine::Disk {
   Result<size_t> read(int fd, MutableBytes into, uint64_t offset) override {
     return disk_.read(fd, into, offset);
   }
-  void write_back(int fd, uint64_t offset, uint64_t bytes) override {
-    disk_.write_back(fd, offset, bytes);
+  Result<void> write_back(int fd, uint64_t offset, uint64_t bytes) override {
+    return disk_.write_back(fd, offset, bytes);
   }
   Result<void> allocate(int fd, uint64_t bytes) override { return disk_.allocate(fd, bytes); }
   Result<void> truncate(int fd, uint64_t bytes) override { return disk_.truncate(fd, bytes); }
@@ -66,7 +66,7 @@ class PacedDisk final : public engine::Disk {
       if (auto done = put(at, count); !done) return done;
       at += count;
       if (at == offset + bytes && bytes <= kPortionBytes) return {};  // a small one: nobody notices
-      disk_.write_back(fd, at - count, count);
+      if (auto done = disk_.write_back(fd, at - count, count); !done) return done;
       rest_(clock_.now_ns() - began);
     }
     return {};

@@ -128,6 +128,9 @@ constexpr std::string_view kFindDepartment =
 constexpr std::string_view kListDepartments = "SELECT " RT_DEPARTMENT_COLUMNS
                                               " FROM department WHERE stamp > ?1"
                                               " ORDER BY stamp, id LIMIT ?2";
+constexpr std::string_view kDepartmentStamp = "SELECT " RT_DEPARTMENT_COLUMNS
+                                              " FROM department WHERE stamp = ?1"
+                                              " ORDER BY id LIMIT ?2";
 constexpr std::string_view kNewestDepartment = "SELECT coalesce(max(stamp), 0) FROM department";
 constexpr std::string_view kInsertDepartment =
     "INSERT INTO department (name, parent, priority, created, updated, stamp)"
@@ -329,8 +332,8 @@ Result<void> Relational::update_user(uint32_t shard, UserId id, UserPatch patch,
 }
 
 Result<void> Relational::list_departments(uint32_t shard, uint64_t stamp, uint32_t limit,
-                                          Callback<std::vector<Department>> done) {
-  return call<std::vector<Department>, false>(
+                                          Callback<DepartmentPage> done) {
+  return call<DepartmentPage, false>(
       shard, [this, stamp, limit] { return select_departments(stamp, limit); }, std::move(done));
 }
 
@@ -409,6 +412,7 @@ Result<void> Relational::prepare() {
       {&update_user_, kUpdateUser},
       {&find_department_, kFindDepartment},
       {&list_departments_, kListDepartments},
+      {&department_stamp_, kDepartmentStamp},
       {&newest_department_, kNewestDepartment},
       {&insert_department_, kInsertDepartment},
       {&update_department_, kUpdateDepartment},
@@ -566,21 +570,27 @@ Result<std::vector<User>> Relational::select_users(UserId after, uint32_t limit)
   return all_rows(query, read_user);
 }
 
-// Whole stamps only: who asks again by the last one would lose the rest of it.
 Result<UserPage> Relational::select_users_since(uint64_t stamp, uint32_t limit) {
+  return whole_stamps<UserPage>(list_users_since_, list_stamp_, stamp, limit, read_user);
+}
+
+// Whole stamps only: who asks again by the last one would lose the rest of it.
+template <class Page, class Read>
+Result<Page> Relational::whole_stamps(Statement& since, Statement& of_stamp, uint64_t stamp,
+                                      uint32_t limit, Read read) {
   limit = std::clamp<uint32_t>(limit, 1, kListMax);
-  Query query(list_users_since_);
+  Query query(since);
   query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX))).bind(2, limit + 1);
-  auto users = all_rows(query, read_user);
-  if (!users) return std::unexpected(users.error());
-  if (users->size() <= limit) return UserPage{std::move(*users), false};
-  const uint64_t cut = users->back().stamp;
-  while (!users->empty() && users->back().stamp == cut) users->pop_back();
-  if (!users->empty()) return UserPage{std::move(*users), true};
-  Query whole(list_stamp_);
-  users = all_rows(whole.bind(1, static_cast<int64_t>(cut)).bind(2, kListMax), read_user);
-  if (!users) return std::unexpected(users.error());
-  return UserPage{std::move(*users), true};
+  auto rows = all_rows(query, read);
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->size() <= limit) return Page{std::move(*rows), false};
+  const uint64_t cut = rows->back().stamp;
+  while (!rows->empty() && rows->back().stamp == cut) rows->pop_back();
+  if (!rows->empty()) return Page{std::move(*rows), true};
+  Query whole(of_stamp);
+  rows = all_rows(whole.bind(1, static_cast<int64_t>(cut)).bind(2, kListMax), read);
+  if (!rows) return std::unexpected(rows.error());
+  return Page{std::move(*rows), true};
 }
 
 Result<User> Relational::patch_user(UserId id, const UserPatch& patch) {
@@ -674,10 +684,9 @@ Result<Department> Relational::select_department(uint32_t id) {
   return read_department(query);
 }
 
-Result<std::vector<Department>> Relational::select_departments(uint64_t stamp, uint32_t limit) {
-  Query query(list_departments_);
-  query.bind(1, static_cast<int64_t>(std::min<uint64_t>(stamp, INT64_MAX)));
-  return all_rows(query.bind(2, std::min(limit, kDepartmentsMax)), read_department);
+Result<DepartmentPage> Relational::select_departments(uint64_t stamp, uint32_t limit) {
+  return whole_stamps<DepartmentPage>(list_departments_, department_stamp_, stamp, limit,
+                                      read_department);
 }
 
 // Users may be in them. A bulk names few departments many times: each is looked for once.

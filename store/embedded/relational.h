@@ -77,7 +77,7 @@ class Relational final : public engine::Worker {
                                 Callback<UserPage> done);
   Result<void> update_user(uint32_t shard, UserId id, UserPatch patch, Callback<User> done);
   Result<void> list_departments(uint32_t shard, uint64_t stamp, uint32_t limit,
-                                Callback<std::vector<Department>> done);
+                                Callback<DepartmentPage> done);
   Result<void> add_department(uint32_t shard, NewDepartment department, Callback<Department> done);
   Result<void> update_department(uint32_t shard, uint32_t id, DepartmentPatch patch,
                                  Callback<Department> done);
@@ -119,7 +119,10 @@ class Relational final : public engine::Worker {
   Result<UserPage> select_users_since(uint64_t stamp, uint32_t limit);
   Result<User> patch_user(UserId id, const UserPatch& patch);
   Result<Department> select_department(uint32_t id);
-  Result<std::vector<Department>> select_departments(uint64_t stamp, uint32_t limit);
+  Result<DepartmentPage> select_departments(uint64_t stamp, uint32_t limit);
+  template <class Page, class Read>
+  Result<Page> whole_stamps(Statement& since, Statement& of_stamp, uint64_t stamp, uint32_t limit,
+                            Read read);
   Result<void> check_parent(uint32_t parent, uint32_t below);
   Result<void> check_departments(std::vector<uint32_t> ids);
   Result<uint64_t> next_department_stamp(uint32_t now);
@@ -134,8 +137,8 @@ class Relational final : public engine::Worker {
   Statement begin_, commit_, rollback_, savepoint_, release_, undo_;
   Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, replace_password_,
       show_session_, list_sessions_, hide_session_, find_user_by_name_, list_users_since_,
-      list_stamp_, update_user_, find_department_, list_departments_, newest_department_,
-      insert_department_, update_department_, department_used_, above_;
+      list_stamp_, update_user_, find_department_, list_departments_, department_stamp_,
+      newest_department_, insert_department_, update_department_, department_used_, above_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not

@@ -75,7 +75,7 @@ Result<void> SegmentWorker::fill(int fd, uint32_t number, uint32_t shard) {
 }
 
 void SegmentWorker::rest(uint64_t worked_ns) {
-  if (on_own_thread() && !hurry_.load(std::memory_order_relaxed))
+  if (on_own_thread() && !stopping() && !hurry_.load(std::memory_order_relaxed))
     std::this_thread::sleep_for(
         std::chrono::nanoseconds(std::min(worked_ns * kRestShare, kRestNsMax)));
 }

@@ -125,7 +125,6 @@ class ListLoop:
         client.beats.append(self.BEAT)
 
     def run(self, disturb, seconds):
-        """The last lists of a disturbed round are left unread until the next one."""
         until = time.monotonic() + seconds
         by_socket = {client.sock: client for client in self.clients}
         while (now := time.monotonic()) < until:

@@ -589,17 +589,17 @@ TEST_P(Chat, ABurstIsNotSlownessUpToABound) {
   bob.reads     = false;
   const std::string text(4000, 't');
   uint16_t sequence = 1;
-  for (; sequence <= 1000; ++sequence) {
+  for (; sequence <= 250; ++sequence) {
     alice.write(chat_frame(2, text, sequence));
     world.settle();
   }
-  EXPECT_TRUE(bob.is_open()) << "4 MB in no time";
-  for (; sequence <= 1050; ++sequence) {
+  EXPECT_TRUE(bob.is_open()) << "1 MB in no time";
+  for (; sequence <= 270; ++sequence) {
     alice.write(chat_frame(2, text, sequence));
     world.settle();
   }
-  EXPECT_FALSE(bob.is_open()) << "16 times 256 KiB";
-  EXPECT_EQ(alice.acks().size(), 1050u);
+  EXPECT_FALSE(bob.is_open()) << "4 times 256 KiB";
+  EXPECT_EQ(alice.acks().size(), 270u);
 }
 
 TEST_P(Chat, AReaderWithoutProgressIsClosedAfterFifteenSeconds) {
@@ -702,7 +702,10 @@ TEST_P(Chat, SendsWithoutRoomWaitAndAreAllStored) {
   if (world.shards() == 1) {
     EXPECT_GT(waiting, kPairs / 2u);
     // The receivers' confirmations are not in it: nothing was delivered yet.
-    EXPECT_LE(world.metric(Counter::frames_in) - before, kPairs * kSends)
+    size_t taken = 0;
+    for (Client* client : senders) taken += client->acks().size();
+    EXPECT_LE(world.metric(Counter::frames_in) - before,
+              world.seat(0).store->figures().waiting + 8 * kPairs + taken)
         << "frames that wait are not tried again and again";
   }
   for (uint32_t i = 0; i < world.shards(); ++i) world.seat(i).ring->release(engine::FakeOp::sync);

@@ -53,7 +53,7 @@ std::vector<Told> list(const Roster& roster, uint64_t asked, size_t* pages = nul
   std::vector<Told> all;
   uint64_t reached = asked;
   for (size_t n = 1;; ++n) {
-    const auto page = roster.page(asked, reached);
+    const auto page = roster.page(asked, reached, roster.newest());
     const auto told = read(page);
     for (const Told& one : told) {
       EXPECT_GT(one.stamp, reached);
@@ -70,10 +70,10 @@ std::vector<Told> list(const Roster& roster, uint64_t asked, size_t* pages = nul
 TEST(Roster, AnEmptyOneListsNothing) {
   Roster roster;
   EXPECT_EQ(roster.newest(), 0u);
-  const auto page = roster.page(0, 0);
+  const auto page = roster.page(0, 0, roster.newest());
   EXPECT_TRUE(page.parts.empty());
   EXPECT_FALSE(page.more);
-  EXPECT_EQ(roster.page(7, 7).reached, 7u) << "the stamp that was asked";
+  EXPECT_EQ(roster.page(7, 7, roster.newest()).reached, 7u) << "the stamp that was asked";
   EXPECT_TRUE(roster.add({}));
 }
 
@@ -93,10 +93,39 @@ TEST(Roster, WhoLeftIsToldToThoseWhoMayKnowHim) {
   ASSERT_TRUE(roster.add({row(1, 10), row(2, 11), row(3, 12)}));
   ASSERT_TRUE(roster.add({row(2, 13, true)}));
   EXPECT_EQ(list(roster, 0), (std::vector<Told>{{1, 10, false}, {3, 12, false}}));
-  EXPECT_EQ(roster.page(0, 0).reached, 13u) << "his leaving counts as told";
+  EXPECT_EQ(roster.page(0, 0, roster.newest()).reached, 13u) << "his leaving counts as told";
   EXPECT_EQ(list(roster, 11), (std::vector<Told>{{3, 12, false}, {2, 13, true}}));
   ASSERT_TRUE(roster.add({row(2, 14)}));
   EXPECT_EQ(list(roster, 0), (std::vector<Told>{{1, 10, false}, {3, 12, false}, {2, 14, false}}));
+}
+
+// He may have been told of him on an earlier page.
+TEST(Roster, WhoLeavesWhileANewcomerReadsIsToldToHim) {
+  Roster roster;
+  std::vector<Roster::Row> rows;
+  for (uint32_t id = 1; id <= 6000; ++id) rows.push_back(row(id, id, id == 2, 150));
+  ASSERT_TRUE(roster.add(rows));
+  const uint64_t began = roster.newest();
+  const auto first     = roster.page(0, 0, began);
+  ASSERT_TRUE(first.more);
+  ASSERT_TRUE(roster.add({row(7, 6001, true), row(8, 6001)}));
+  std::vector<Told> rest;
+  for (uint64_t reached = first.reached;;) {
+    const auto page = roster.page(0, reached, began);
+    const auto told = read(page);
+    rest.insert(rest.end(), told.begin(), told.end());
+    reached = page.reached;
+    if (!page.more) break;
+  }
+  EXPECT_EQ(std::ranges::count(rest, Told{7, 6001, true}), 1);
+  EXPECT_EQ(std::ranges::count(rest, 2u, &Told::id), 0) << "he left before";
+  for (const Told& one : list(roster, 0)) EXPECT_FALSE(one.left) << "to the next newcomer nobody";
+}
+
+TEST(Roster, IdsBeyondTheBitmapAreToldOnce) {
+  Roster roster;
+  for (uint64_t stamp = 1; stamp <= 5; ++stamp) ASSERT_TRUE(roster.add({row(~0u - 1, stamp)}));
+  EXPECT_EQ(list(roster, 0), (std::vector<Told>{{~0u - 1, 5, false}}));
 }
 
 TEST(Roster, RowsThatAnotherShardAddedMeanwhileAreSkipped) {
@@ -115,7 +144,7 @@ TEST(Roster, PagesNeverPartAStamp) {
   size_t pages = 0;
   EXPECT_EQ(list(roster, 0, &pages).size(), 6000u);
   EXPECT_GT(pages, 2u);
-  const auto first = roster.page(0, 0);
+  const auto first = roster.page(0, 0, roster.newest());
   std::map<uint64_t, size_t> by_stamp;
   for (const Told& one : read(first)) ++by_stamp[one.stamp];
   EXPECT_EQ(by_stamp.rbegin()->second, 300u);
@@ -139,10 +168,10 @@ TEST(Roster, PagesShareTheirMemory) {
   std::vector<Roster::Row> rows;
   for (uint32_t id = 1; id <= 2000; ++id) rows.push_back(row(id, id, false, 150));
   ASSERT_TRUE(roster.add(rows));
-  const auto one = roster.page(0, 0), other = roster.page(0, 0);
+  const auto one = roster.page(0, 0, roster.newest()), other = roster.page(0, 0, roster.newest());
   ASSERT_EQ(one.parts.size(), other.parts.size());
   for (size_t i = 0; i < one.parts.size(); ++i) EXPECT_EQ(one.parts[i].get(), other.parts[i].get());
-  const auto since = roster.page(1, 1);
+  const auto since = roster.page(1, 1, roster.newest());
   EXPECT_NE(since.parts.front().get(), one.parts.front().get()) << "it begins inside a chunk";
   EXPECT_EQ(since.parts.back().get(), one.parts.back().get());
   EXPECT_LT(roster.bytes(), 2 * 2000 * (150 + 40));
@@ -178,7 +207,8 @@ TEST(Roster, EqualsAPlainMapWhateverChanges) {
     std::ranges::sort(wanted);
     ASSERT_EQ(got, wanted) << "round " << round << " asked " << asked;
   }
-  EXPECT_LE(roster.page(0, 0).parts.size(), 2 + 2 * roster.bytes() / Roster::kChunkBytes);
+  EXPECT_LE(roster.page(0, 0, roster.newest()).parts.size(),
+            2 + 2 * roster.bytes() / Roster::kChunkBytes);
 }
 
 TEST(Roster, ShardsReadWhileOneAdds) {
@@ -189,7 +219,7 @@ TEST(Roster, ShardsReadWhileOneAdds) {
     readers.emplace_back([&] {
       while (!stop.load(std::memory_order_relaxed)) {
         std::set<uint32_t> ids;
-        const auto page = roster.page(0, 0);
+        const auto page = roster.page(0, 0, roster.newest());
         for (const Told& one : read(page)) EXPECT_TRUE(ids.insert(one.id).second);
         EXPECT_LE(ids.size(), 500u);
       }

@@ -70,5 +70,18 @@ TEST_F(PacedDiskTest, StopsAtTheFirstError) {
   EXPECT_LE(rests_, 2);
 }
 
+// The kernel reports a failed write-back once: to whoever waits for it first.
+TEST_F(PacedDiskTest, AFailedWriteBackIsAFailedWrite) {
+  class Failing final : public engine::FakeDisk {
+   public:
+    Result<void> write_back(int, uint64_t, uint64_t) override { return fail_os(EIO); }
+  } failing;
+  PacedDisk paced(failing, clock_, [](uint64_t) {});
+  const int fd       = *paced.open("f", Open::create_new);
+  const auto written = paced.write(fd, std::vector<std::byte>(2 * kPortion), 0);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().os, EIO);
+}
+
 }  // namespace
 }  // namespace ringtalk::store

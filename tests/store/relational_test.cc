@@ -111,11 +111,11 @@ class RelationalTest : public testing::Test {
     return ask<void>(
         [&](auto done) { return relational_->remove_department(0, id, std::move(done)); });
   }
-  std::vector<Department> departments(uint64_t stamp) {
-    return *ask<std::vector<Department>>(
-        [&](auto done) {
-          return relational_->list_departments(0, stamp, kDepartmentsMax, std::move(done));
-        });
+  std::vector<Department> departments(uint64_t stamp, uint32_t limit = kDepartmentsMax) {
+    return ask<DepartmentPage>([&](auto done) {
+             return relational_->list_departments(0, stamp, limit, std::move(done));
+           })
+        ->departments;
   }
   Result<void> hide(uint32_t user, uint32_t peer, uint32_t newest) {
     return ask<void>([&](auto done) {
