@@ -95,12 +95,12 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def metric(self, name):
+    def metric(self, name, label=""):
         """Sum over the shards."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
-                   if line.split("{", 1)[0].split(" ", 1)[0] == f"ringtalk_{name}")
+                   if line.split("{", 1)[0].split(" ", 1)[0] == f"ringtalk_{name}" and label in line)
 
 
 def slab_bytes():
@@ -190,6 +190,9 @@ def measure(options, work):
         time.sleep(2)
         rows.append(("user bytes per connection", (server.rss() - empty) / options.connections,
                      "of ringtalkd's memory in RAM"))
+        for name in ("connections", "session_table", "online_users", "directory"):
+            rows.append((f"  of them {name}",
+                         server.metric("structure_bytes", f'structure="{name}"') / options.connections, ""))
         rows.append(("kernel bytes per connection", (slab_bytes() - slab) / options.connections, "of slab, both ends"))
         cpu, beats, began = server.cpu_s(), server.metric("frames_in_total"), time.monotonic()
         time.sleep(options.seconds)

@@ -115,6 +115,13 @@ RT_GAUGE(store_repeats_forgotten, "store_repeats_forgotten", "", none,
 RT_GAUGE(store_blocks_forgotten, "store_blocks_forgotten", "", none,
          "Index blocks left out because too many were due at once: reading there is slower")
 
+// Memory of what grows with the users; queues, caches and the store have gauges of their own
+RT_GAUGE(connections_bytes, "structure_bytes", "structure=\"connections\"", bytes,
+         "Memory of what grows with the users, by structure")
+RT_GAUGE(session_table_bytes, "structure_bytes", "structure=\"session_table\"", bytes, "")
+RT_GAUGE(online_users_bytes, "structure_bytes", "structure=\"online_users\"", bytes, "")
+RT_GAUGE(directory_bytes, "structure_bytes", "structure=\"directory\"", bytes, "")
+
 // Logins
 RT_COUNTER(logins_accepted, "logins_total", "outcome=\"accepted\"", none,
            "Login requests decided, by outcome")

@@ -45,6 +45,7 @@ class ShardGateway final : public shard::Gateway {
     tcp_->begin_drain();
     if (http_) http_->begin_drain();
   }
+  uint64_t connection_bytes() const override { return tcp_->connections() * sizeof(TcpConnection); }
   bool close_some(bool hurry) override {
     if (!tcp_->close_some(hurry)) return false;
     if (!http_) return true;

@@ -3,8 +3,9 @@
 // Input     Bytes are cut into frames where they lie; only an unfinished frame, or what must wait, is
 //           copied into `unread`. Nothing is allocated for a length before its bytes arrive.
 // Bounds    A frame's limit by state and command; before login 8 frames and 16 KiB in all; 64 frames a
-//           turn, so that ten thousand tiny ones in one segment share the shard with others. What
-//           waits stops the receive; what multishot had already delivered is kept.
+//           turn, so that ten thousand tiny ones in one segment share the shard with others. Behind
+//           what waits up to kUnreadMax is taken in, and what multishot had already delivered; the rest
+//           stays with the kernel.
 // Times     One timer: login deadline, idle limit, stalled reader, unfinished frame, kick, farewell.
 //           It is armed for the earliest and looks at all of them when it fires.
 // Memory    sizeof is pinned below: an idle logged-in connection owns nothing else.

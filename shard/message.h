@@ -12,8 +12,8 @@
 //
 // Order       Results of a conversation come from the store in id order and lanes keep it, so every
 //             session sees ids rising.
-// Bound       kSendsInFlightMax per session, and the lanes' credits. What is not admitted stays unread
-//             in the socket: send() answers Taken::waits.
+// Bound       kSendsInFlightMax per session, and the lanes' credits. What is not admitted waits:
+//             send() answers Taken::waits, and its connection takes in no more than some KiB behind it.
 // Outcome     ok, or refused before its deadline (4 s after dispatch) and then never stored. Refusals
 //             are silent: stock clients have no other signal, and an id of 0 would read as success;
 //             sessions that said hello get 0x2003.

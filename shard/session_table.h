@@ -40,6 +40,10 @@ class SessionTable {
 
   uint32_t count() const { return count_; }
 
+  uint64_t bytes() const {
+    return entries_.capacity() * sizeof(Entry) + free_.capacity() * sizeof(uint32_t);
+  }
+
   // Walking in pieces: the session at a place below places(), or null.
   uint32_t places() const { return static_cast<uint32_t>(entries_.size()); }
   Session* at(uint32_t place) const { return entries_[place].session; }

@@ -160,6 +160,10 @@ void Shard::on_tick() {
               static_cast<int64_t>(store.repeats_forgotten));
   metrics.set(engine::Gauge::store_blocks_forgotten, static_cast<int64_t>(store.blocks_forgotten));
   metrics.set(engine::Gauge::sessions_open, static_cast<int64_t>(context_->users.count()));
+  metrics.set(engine::Gauge::connections_bytes, static_cast<int64_t>(gateway_->connection_bytes()));
+  metrics.set(engine::Gauge::session_table_bytes, static_cast<int64_t>(context_->sessions.bytes()));
+  metrics.set(engine::Gauge::online_users_bytes, static_cast<int64_t>(context_->users.bytes()));
+  metrics.set(engine::Gauge::directory_bytes, static_cast<int64_t>(context_->directory.bytes()));
   if (context_->self == 0)
     metrics.set(engine::Gauge::contact_cache_bytes,
                 static_cast<int64_t>(context_->rosters.users.bytes() +

@@ -40,6 +40,7 @@ class Gateway : public Doors {
   virtual void on_users_done(uint32_t ticket) = 0;
   virtual void begin_drain()                  = 0;  // stop listening
   virtual bool close_some(bool hurry)         = 0;  // paced; true: everything is closed
+  virtual uint64_t connection_bytes() const   = 0;  // of the connections' own objects
 };
 
 class Shard final : public engine::LoopClient, public store::Sink {

@@ -80,6 +80,10 @@ class Users {
   }
 
   size_t count() const { return entries_.size(); }
+  // An entry and a byte of its hash for each place, and 1 in 15 of those bytes more.
+  uint64_t bytes() const {
+    return entries_.bucket_count() * sizeof(*entries_.begin()) + entries_.bucket_count() * 16 / 15;
+  }
 
  private:
   struct Hash {
