@@ -6,6 +6,7 @@ Question       How much more than the bare kernel work does the engine cost, per
 Method         limit_chat and ringtalkd are started in turn (A B A B ...), each fresh, on free ports
                and on the same file system, and loaded by the same driver. Every figure is the median
                of --runs rounds; ratios compare medians of this run only.
+Micro          bench_micro (google-benchmark), the hot parts one by one; into micro.json.
 Half load      Open loop at half of the engine's own top rate, once for each window. The schedule has
                the shape of its window (bursts of 16 for window 16).
 What misleads  Client and server share the cores. A figure marked with * was taken while the driver
@@ -13,8 +14,12 @@ What misleads  Client and server share the cores. A figure marked with * was tak
                partly; processor time per message stays comparable. It falls when the client never
                sleeps (a send that wakes nobody is cheaper): so the two servers take turns, and
                "client receives/message" shows how well each of them coalesces.
+--quick        At most 3 minutes, for continuous integration: processor time of window 1, window 16 and of
+               appends, five short rounds; only their ratios to the limit are judged, against
+               baseline.json (ratios.py says how). A row that looks worse is measured five times more
+               and judged on all. --accept stores the median of ten rounds instead.
 Exit code      0 measured (a missed goal is printed, not an error), 1 could not measure, 2 a
-               correctness check failed.
+               correctness check failed, 3 --quick: a ratio is more than 25 % worse than the stored one.
 """
 
 import argparse
@@ -31,6 +36,8 @@ import time
 import urllib.error
 import urllib.request
 
+import ratios
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 40
@@ -39,6 +46,15 @@ RECORD_BYTES = 200
 DRIVER_BUSY_CORES = 0.95
 DRIVER_LAG_US_MAX = 1000
 OTHER_LOAD_MAX = 0.7
+PARTS = ("micro", "chat", "half", "log", "idle")
+MICRO_SECONDS = 0.2  # of each benchmark
+BASELINE = ROOT / "bench" / "baseline.json"
+QUICK_WINDOWS = {f"w={window}: cpu us/message": window for window in (1, 16)}
+# Ratios of larger batches follow the disk more than the code.
+QUICK_BATCHES = {f"append x{batch}: cpu us/record": batch for batch in (1, 8)}
+QUICK_ROUNDS = 5
+QUICK_ROUNDS_MIN = 3  # of a machine so slow that five would take too long
+QUICK_SECONDS_MAX = 160  # no round begins later
 
 
 class SetupError(Exception):
@@ -118,6 +134,7 @@ class Bench:
         self.rows = []       # the table
         self.top_rates = {}  # (window, shards) -> messages/s of the engine
         self.turn = 0
+        self.report = []  # lines of the tables
 
     # --- Servers ------------------------------------------------------------------------------
 
@@ -243,10 +260,10 @@ class Bench:
             self.row(f"{what}: ack p99 us", median(engine, "ack_us", "p99"),
                      median(limit, "ack_us", "p99"), engine_max=3000, marked=late)
 
-    def append_cells(self, program):
+    def append_cells(self, program, batches=BATCHES, more=()):
         work = self.fresh_dir()
-        command = [self.bin / program, "--dir", work, "--batches", ",".join(map(str, BATCHES)),
-                   "--record", str(RECORD_BYTES), "--seconds", str(self.options.cell_seconds)]
+        command = [self.bin / program, "--dir", work, "--batches", ",".join(map(str, batches)),
+                   "--record", str(RECORD_BYTES), "--seconds", str(self.options.cell_seconds), *more]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SetupError(f"{program}: exit {done.returncode}: {done.stderr.strip()[-600:]}")
@@ -302,6 +319,79 @@ class Bench:
         self.row(f"idle x{count}: logins/s", median(engine, "logins_per_second"),
                  median(limit, "logins_per_second"))
 
+    def micro(self):
+        program, path = self.bin / "bench_micro", self.bin / "micro.json"
+        if not program.exists():
+            print("  micro: no bench_micro in this build (Debian package libbenchmark-dev), left out")
+            return
+        command = [program, f"--benchmark_out={path}", "--benchmark_out_format=json",
+                   f"--benchmark_min_time={MICRO_SECONDS}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SetupError(f"bench_micro: exit {done.returncode}: {done.stderr.strip()[-600:]}")
+        self.say(f"\n{'micro':32} {'ns, processor':>14}  each")
+        for figures in json.loads(path.read_text())["benchmarks"]:
+            nanoseconds = figures["cpu_time"] * {"ns": 1, "us": 1e3, "ms": 1e6}[figures["time_unit"]]
+            each = figures.get("items_per_second")
+            self.say(f"{figures['name']:32} {nanoseconds:14.1f}  "
+                     f"{f'{1e9 / each:.1f}' if each else ''}".rstrip())
+
+    # --- Quick ----------------------------------------------------------------------------------
+
+    def quick_round(self, rows, measured):
+        """One round of these rows, limit and engine in turn; adds their ratios to `measured`."""
+        for row in (row for row in QUICK_WINDOWS if row in rows):
+            arguments = ["--window", QUICK_WINDOWS[row]]
+            limit, engine = (self.chat_once(row.split(":")[0], shards, arguments)["server_cpu_us_per_message"]
+                             for shards in (0, 1))
+            if not limit or not engine:
+                raise SetupError(f"{row}: no message in a round")
+            measured.setdefault(row, []).append(engine / limit)
+        batches = [QUICK_BATCHES[row] for row in QUICK_BATCHES if row in rows]
+        if not batches:
+            return
+        limit = self.append_cells("limit_log", batches, ("--variants", "link", "--file-mib", "64"))
+        engine = self.append_cells("bench_store_append", batches)
+        for batch, bare, ours in zip(batches, limit, engine, strict=True):
+            name = next(row for row in QUICK_BATCHES if QUICK_BATCHES[row] == batch)
+            measured.setdefault(name, []).append(ours["cpu_us_per_record"] / bare["cpu_us_per_record"])
+
+    def quick_rounds(self, rows, measured, began, at_least):
+        for turn in range(QUICK_ROUNDS):
+            if turn >= at_least and time.monotonic() - began > QUICK_SECONDS_MAX:
+                print(f"  the time is over after {turn} rounds")
+                return
+            self.quick_round(rows, measured)
+
+    def quick(self):
+        """The exit code."""
+        commit, stored = ratios.load(BASELINE)
+        load = round(os.getloadavg()[0], 1)  # before we make our own
+        rows, measured, began = [*QUICK_WINDOWS, *QUICK_BATCHES], {}, time.monotonic()
+        self.quick_rounds(rows, measured, began, QUICK_ROUNDS_MIN)
+        verdicts = ratios.judge(measured, stored)
+        again = rows if self.options.accept else ratios.rows_in(verdicts, ratios.WORSE)
+        if again:
+            print("once more, to be stored" if self.options.accept else
+                  f"looks worse, measured again: {'; '.join(again)}")
+            self.quick_rounds(again, measured, began, 0)
+            verdicts = ratios.judge(measured, stored)
+        self.say("")
+        for line in ratios.table(verdicts):
+            self.say(line)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        (self.bin / "quick.json").write_text(json.dumps({
+            "time": now, "machine": machine(), "measured": measured, "stored": stored,
+            "runs": self.runs}, indent=1) + "\n")
+        if self.options.accept:
+            ratios.save(BASELINE, measured, current_commit(), now,
+                        {**machine(), "load": load})
+            self.say(f"stored in {BASELINE.relative_to(ROOT)}: commit it together with its reason")
+            return 0
+        for line in ratios.closing_lines(verdicts, commit):
+            self.say(line)
+        return ratios.exit_code(verdicts)
+
     # --- Report -------------------------------------------------------------------------------
 
     def row(self, name, engine, limit, ratio_max=None, engine_max=None, marked=False):
@@ -315,18 +405,23 @@ class Bench:
         self.rows.append({"row": name, "engine": engine, "limit": limit, "ratio": ratio,
                           "goal": goal, "met": met, "driver_bound": marked})
 
+    def say(self, line):
+        """A line of the report."""
+        print(line, flush=True)
+        self.report.append(line)
+
     def print_table(self):
-        print(f"\n{'row':44} {'engine':>12} {'limit':>12} {'ratio':>7}  goal")
+        self.say(f"\n{'row':44} {'engine':>12} {'limit':>12} {'ratio':>7}  goal")
         for row in self.rows:
             verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
             star = "*" if row["driver_bound"] else " "
-            print(f"{row['row']:44} {shown(row['engine']):>12} {shown(row['limit']):>12}{star}"
-                  f"{shown(row['ratio'], 2):>7}  {row['goal']:14} {verdict}".rstrip())
+            self.say(f"{row['row']:44} {shown(row['engine']):>12} {shown(row['limit']):>12}{star}"
+                     f"{shown(row['ratio'], 2):>7}  {row['goal']:14} {verdict}".rstrip())
         if any(row["driver_bound"] for row in self.rows):
-            print("* the driver was late or used a whole core")
+            self.say("* the driver was late or used a whole core")
         missed = [row["row"] for row in self.rows if row["met"] is False]
         if missed:
-            print("goals missed: " + "; ".join(missed))
+            self.say("goals missed: " + "; ".join(missed))
 
     def write_results(self):
         options = {k: str(v) if isinstance(v, pathlib.Path) else v
@@ -338,15 +433,22 @@ class Bench:
         print(f"all figures: {path}")
 
     def run(self):
-        parts = {"chat": self.chat, "half": self.half_load, "log": self.log, "idle": self.idle}
+        """The exit code."""
+        parts = {"micro": self.micro, "chat": self.chat, "half": self.half_load, "log": self.log,
+                 "idle": self.idle}
         try:
+            if self.options.quick:
+                return self.quick()
             for name, part in parts.items():
                 if name in self.options.only:
                     part()
+            return 0
         finally:
             if self.rows:
                 self.print_table()
                 self.write_results()
+            if self.report:
+                (self.bin / "report.txt").write_text("\n".join(self.report).strip() + "\n")
             shutil.rmtree(self.work, ignore_errors=True)
 
 
@@ -381,30 +483,44 @@ def machine():
             "load": os.getloadavg()}
 
 
+def current_commit():
+    """Of the sources; "+changes" when they differ from it."""
+    command = ["git", "-C", ROOT, "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build",
                         help="build directory (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--runs", type=int, help="rounds of each server (3)")
-    parser.add_argument("--seconds", type=float, help="measured per round (8)")
-    parser.add_argument("--warmup", type=float, help="seconds before (3)")
+    parser.add_argument("--quick", action="store_true",
+                        help="ratios against bench/baseline.json, at most 3 minutes; exit 3: one is worse")
+    parser.add_argument("--accept", action="store_true", help="--quick, but store the ratios")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of each server (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=8, help="measured per round (%(default)s)")
+    parser.add_argument("--warmup", type=float, default=3, help="seconds before (%(default)s)")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--idle-connections", type=int, default=15000)
     parser.add_argument("--payload", type=int, default=100, help="bytes per body (%(default)s)")
     parser.add_argument("--shards", default="1", help="list, for example 1,2 (%(default)s)")
-    parser.add_argument("--only", default="chat,half,log,idle", help="parts (%(default)s)")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts (%(default)s)")
     parser.add_argument("--limit-only", action="store_true", help="measure without ringtalkd")
     options = parser.parse_args()
-    options.runs = options.runs or (1 if options.quick else 3)
-    options.seconds = options.seconds or (2 if options.quick else 8)
-    options.warmup = options.warmup or (1 if options.quick else 3)
-    options.cell_seconds = 0.3 if options.quick else 1.5
+    options.cell_seconds = 1.5
+    options.quick |= options.accept
+    if options.quick:  # ratios of other options are other ratios
+        for name in ("runs", "seconds", "warmup", "connections", "payload", "shards", "only", "limit_only"):
+            if getattr(options, name) != parser.get_default(name):
+                parser.error(f"--quick and --accept choose --{name.replace('_', '-')} themselves")
+        options.seconds, options.warmup, options.cell_seconds = 2, 0.5, 0.8
     options.shards = [int(part) for part in options.shards.split(",")]
     options.only = options.only.split(",")
     options.build = options.build.resolve()
-    if unknown := set(options.only) - {"chat", "half", "log", "idle"}:
+    if unknown := set(options.only) - set(PARTS):
         parser.error(f"--only: unknown part {', '.join(sorted(unknown))}")
+    if options.limit_only and "micro" in options.only:
+        options.only.remove("micro")
     if "half" in options.only and "chat" not in options.only:
         parser.error("--only: half needs chat, whose top rate it halves")
     return options
@@ -414,6 +530,7 @@ def main():
     options = parse_options()
     needed = ["bench/limit_chat", "bench/limit_log", "bench/bench_chat_driver"]
     needed += [] if options.limit_only else ["ringtalkd"]
+    needed += ["bench/bench_store_append"] if options.quick else []
     missing = [name for name in needed if not (options.build / name).exists()]
     if missing:
         print(f"not built in {options.build}: {', '.join(missing)}", file=sys.stderr)
@@ -422,14 +539,13 @@ def main():
     if load > OTHER_LOAD_MAX:
         print(f"warning: this machine is busy (load {load:.1f}); the figures will be worse and uneven")
     try:
-        Bench(options).run()
+        return Bench(options).run()
     except CorrectnessError as error:
         print(f"CORRECTNESS: {error}", file=sys.stderr)
         return 2
-    except SetupError as error:
+    except (SetupError, ValueError) as error:
         print(f"could not measure: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":
