@@ -63,7 +63,7 @@ void split_frames(State& state) {
     const auto frame = message_frame(2 + i, kPayloadBytes / 2 + i % kPayloadBytes);
     received.insert(received.end(), frame.begin(), frame.end());
   }
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Bytes rest = received;
     while (!rest.empty()) {
       const auto split = proto::split_frame(rest, proto::FrameLimits::after_login());
@@ -78,7 +78,7 @@ BENCHMARK(split_frames);
 void write_header(State& state) {
   std::array<std::byte, proto::kHeaderBytes> bytes;
   uint16_t sequence = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     proto::encode_header(bytes.data(),
                          proto::make_header(proto::CommandId::msg_data_ack, ++sequence, 8));
     benchmark::ClobberMemory();
@@ -89,10 +89,11 @@ BENCHMARK(write_header);
 
 void parse_message(State& state) {
   std::vector<std::vector<std::byte>> frames;
+  frames.reserve(64);
   for (uint32_t i = 0; i < 64; ++i)
     frames.push_back(message_frame(1u << (i % 28), static_cast<uint32_t>(state.range(0))));
   uint32_t at = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const auto view =
         proto::parse_message_data(Bytes(frames[at++ % 64]).subspan(proto::kHeaderBytes));
     DoNotOptimize(view->data.data());
@@ -105,7 +106,7 @@ void encode_message(State& state) {
   const std::string text(static_cast<size_t>(state.range(0)), 'm');
   std::vector<std::byte> out(text.size() + 64);
   proto::MessageDataView message{.from_user_id = 1, .create_time = kNow, .data = as_bytes(text)};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     message.to_session_id = message.msg_id = message.msg_id + 1;
     proto::encode_message_data(std::span(out).first(proto::message_data_bytes(message)), message);
     benchmark::ClobberMemory();
@@ -117,7 +118,7 @@ BENCHMARK(encode_message)->Arg(kPayloadBytes)->Arg(4096);
 void encode_ack(State& state) {
   std::array<std::byte, 64> out;
   proto::MessageAck ack{.user_id = 1, .session_id = 2};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     ++ack.msg_id;
     proto::encode_message_ack(std::span(out).first(proto::message_ack_bytes(ack)), 7, ack);
     benchmark::ClobberMemory();
@@ -129,7 +130,7 @@ BENCHMARK(encode_ack);
 void check_utf8(State& state, std::string_view piece) {
   std::string text;
   while (text.size() + piece.size() <= kPayloadBytes) text += piece;
-  for (auto _ : state) DoNotOptimize(proto::count_utf8_characters(as_bytes(text)));
+  for ([[maybe_unused]] auto _ : state) DoNotOptimize(proto::count_utf8_characters(as_bytes(text)));
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(text.size()));
 }
 BENCHMARK_CAPTURE(check_utf8, ascii, "m");
@@ -141,7 +142,7 @@ void spsc_push_pop(State& state) {
   engine::SpscQueue<shard::Event> queue(1024);
   auto event       = shard::Event::of(shard::Relay{.to = UserId(1), .frame = nullptr});
   const auto burst = static_cast<uint32_t>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (uint32_t i = 0; i < burst; ++i) queue.push(shard::Event(event));
     for (uint32_t i = 0; i < burst; ++i) queue.pop(event);
     DoNotOptimize(event);
@@ -166,7 +167,7 @@ void mailbox_push_drain(State& state) {
   engine::Mailbox<shard::Event> writer(lanes, 0), reader(lanes, 1);
   const auto event = shard::Event::of(shard::Relay{.to = UserId(1), .frame = nullptr});
   const auto burst = static_cast<uint32_t>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (uint32_t i = 0; i < burst; ++i)
       if (writer.reserve(1)) writer.push(1, event);
     writer.flush(*rings[0]);
@@ -182,13 +183,14 @@ void timer_rearm(State& state) {
   const auto count = static_cast<size_t>(state.range(0));
   engine::TimerWheel wheel(0);
   std::vector<std::unique_ptr<engine::Timer>> timers;
+  timers.reserve(count);
   for (size_t i = 0; i < count; ++i)
     timers.push_back(std::make_unique<engine::Timer>([](engine::Timer&) noexcept {}));
   engine::SeededRandom random(1);
   uint64_t now = 0;
   for (auto& timer : timers) wheel.arm(*timer, random.below(120 * kNsPerS));
   size_t at = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     wheel.arm(*timers[at], now + 120 * kNsPerS);
     now += 1000;
     if (++at == count) at = 0;
@@ -201,7 +203,7 @@ BENCHMARK(timer_rearm)->Arg(1000)->Arg(100'000);
 void timer_arm_cancel(State& state) {
   engine::TimerWheel wheel(0);
   engine::Timer timer([](engine::Timer&) noexcept {});
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     wheel.arm(timer, 15 * kNsPerS);
     wheel.cancel(timer);
   }
@@ -215,7 +217,7 @@ void send_queue_turn(State& state) {
   engine::SendQueue queue;
   const auto frame = message_frame(2, kPayloadBytes);
   std::array<iovec, engine::SendQueue::kGatherMax> parts;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (int64_t i = 0; i < state.range(0); ++i) queue.push(Bytes(frame), pool);
     while (!queue.empty()) {
       DoNotOptimize(queue.gather(parts).data());
@@ -234,7 +236,7 @@ void repeat_window_send(State& state) {
   RepeatWindow window(16 * kMiB, 60, RepeatWindow::Places::by_sequence);
   const auto authors = static_cast<uint32_t>(state.range(0));
   uint32_t sent      = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const UserId author{1 + sent % authors};
     const uint64_t key =
         RepeatWindow::sequence_key(sent, static_cast<uint16_t>(2 + sent / authors));
@@ -258,7 +260,8 @@ void repeat_window_find(State& state) {
     window.put_durable(keys.back(), UserId(1), i, kNow);
   }
   uint32_t at = 0;
-  for (auto _ : state) DoNotOptimize(window.find(keys[at++ % kSends], UserId(1), kNow));
+  for ([[maybe_unused]] auto _ : state)
+    DoNotOptimize(window.find(keys[at++ % kSends], UserId(1), kNow));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(repeat_window_find);
@@ -268,7 +271,7 @@ BENCHMARK(repeat_window_find);
 void checksum(State& state) {
   const std::vector<std::byte> record(static_cast<size_t>(state.range(0)), std::byte{'r'});
   uint32_t crc = 0;
-  for (auto _ : state) DoNotOptimize(crc = store::crc32c(crc, record));
+  for ([[maybe_unused]] auto _ : state) DoNotOptimize(crc = store::crc32c(crc, record));
   state.SetBytesProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(checksum)->Arg(64)->Arg(270)->Arg(4096);
@@ -282,9 +285,10 @@ void heads(State& state, bool write) {
     table.set({.conversation = key(i), .newest = {1 + i}, .msg_id = 1}, 0);
   engine::SeededRandom random(11);
   std::vector<uint64_t> keys;
+  keys.reserve(1 << 16);
   for (uint32_t i = 0; i < 1 << 16; ++i) keys.push_back(key(random.below(count)));
   uint32_t at = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     store::HeadEntry entry = table.get(keys[at++ % keys.size()]);
     DoNotOptimize(entry);
     if (!write) continue;
@@ -298,7 +302,7 @@ BENCHMARK_CAPTURE(heads, get_and_set, true)->Arg(1000)->Arg(1'000'000);
 
 void flat_table_insert(State& state) {
   const auto count = static_cast<uint64_t>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     store::FlatTable<store::HeadRow> table(7);
     for (uint64_t i = 0; i < count; ++i) table.find_or_insert((1 + i) << 32 | (2 + i)).msg_id = 1;
     DoNotOptimize(table.size());

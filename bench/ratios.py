@@ -2,7 +2,9 @@
 
 Ratio      Engine's cost through the bare limit's, of one round; both were measured a moment apart, so
            another machine, or a busy one, moves both. A row's value is the median of its rounds.
-Worse      more than 25 % above the stored ratio; run.py measures such a row again before it believes it.
+Worse      more than 25 % above the stored ratio, and three quarters of the rounds above it at all; run.py
+           measures such a row again before it believes it.
+Unsure     the median is that high, but the rounds disagree: a busy machine, told and not failed.
 Better     more than 25 % below: worth storing, or the next loss of that size goes unseen.
 Stored     baseline.json: {"commit", "time", "machine", "rows": {row: {"ratio", "lowest", "highest"}}}.
 """
@@ -11,7 +13,8 @@ import json
 import statistics
 
 TOLERANCE = 0.25
-OK, WORSE, BETTER, NEW, GONE = "ok", "WORSE", "better", "new", "NOT MEASURED"
+ROUNDS_AGREED = 0.75
+OK, WORSE, UNSURE, BETTER, NEW, GONE = "ok", "WORSE", "unsure", "better", "new", "NOT MEASURED"
 EXIT_WORSE = 3
 
 
@@ -29,7 +32,8 @@ class Verdict:
         if self.stored is None:
             return NEW
         if self.ratio > self.stored * (1 + TOLERANCE):
-            return WORSE
+            agreed = sum(ratio > self.stored for ratio in self.rounds)
+            return WORSE if agreed >= ROUNDS_AGREED * len(self.rounds) else UNSURE
         if self.ratio < self.stored * (1 - TOLERANCE):
             return BETTER
         return OK
@@ -45,8 +49,8 @@ def judge(measured, stored):
     return [Verdict(row, measured.get(row, []), stored.get(row)) for row in rows]
 
 
-def rows_in(verdicts, state):
-    return [verdict.row for verdict in verdicts if verdict.state == state]
+def rows_in(verdicts, *states):
+    return [verdict.row for verdict in verdicts if verdict.state in states]
 
 
 def exit_code(verdicts):
@@ -72,6 +76,9 @@ def closing_lines(verdicts, commit):
     if worse:
         yield (f"more than {TOLERANCE * 100:.0f} % worse than stored at {commit}: {'; '.join(worse)}. "
                "Meant so? ./dev bench --accept")
+    if unsure := rows_in(verdicts, UNSURE):
+        yield (f"the rounds disagree, a busy machine: {'; '.join(unsure)}. "
+               "Not judged; run it again when it is idle")
     if better:
         yield f"more than {TOLERANCE * 100:.0f} % better: {'; '.join(better)}. Keep it: ./dev bench --accept"
     if new := rows_in(verdicts, NEW):

@@ -350,8 +350,8 @@ class Bench:
         batches = [QUICK_BATCHES[row] for row in QUICK_BATCHES if row in rows]
         if not batches:
             return
-        limit = self.append_cells("limit_log", batches, ("--variants", "link", "--file-mib", "64"))
-        engine = self.append_cells("bench_store_append", batches)
+        limit = self.append_cells("limit_log", batches, ["--variants", "link", "--file-mib", "64"])
+        engine = self.append_cells("bench_store_append", batches, ["--settle"])
         for batch, bare, ours in zip(batches, limit, engine, strict=True):
             name = next(row for row in QUICK_BATCHES if QUICK_BATCHES[row] == batch)
             measured.setdefault(name, []).append(ours["cpu_us_per_record"] / bare["cpu_us_per_record"])
@@ -370,7 +370,7 @@ class Bench:
         rows, measured, began = [*QUICK_WINDOWS, *QUICK_BATCHES], {}, time.monotonic()
         self.quick_rounds(rows, measured, began, QUICK_ROUNDS_MIN)
         verdicts = ratios.judge(measured, stored)
-        again = rows if self.options.accept else ratios.rows_in(verdicts, ratios.WORSE)
+        again = rows if self.options.accept else ratios.rows_in(verdicts, ratios.WORSE, ratios.UNSURE)
         if again:
             print("once more, to be stored" if self.options.accept else
                   f"looks worse, measured again: {'; '.join(again)}")
@@ -513,7 +513,7 @@ def parse_options():
         for name in ("runs", "seconds", "warmup", "connections", "payload", "shards", "only", "limit_only"):
             if getattr(options, name) != parser.get_default(name):
                 parser.error(f"--quick and --accept choose --{name.replace('_', '-')} themselves")
-        options.seconds, options.warmup, options.cell_seconds = 2, 0.5, 0.8
+        options.seconds, options.warmup, options.cell_seconds = 2, 0.5, 0.6
     options.shards = [int(part) for part in options.shards.split(",")]
     options.only = options.only.split(",")
     options.build = options.build.resolve()

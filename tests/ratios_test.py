@@ -35,10 +35,15 @@ class Ratios(unittest.TestCase):
 
     def test_the_median_decides(self):
         self.assertEqual(state([2.0, 90.0, 2.1, 80.0, 1.9], 2.0), ratios.OK)
-        self.assertEqual(state([2.0, 2.6, 2.7, 2.6, 1.0], 2.0), ratios.WORSE)
+        self.assertEqual(state([2.1, 2.6, 2.7, 2.6, 1.0], 2.0), ratios.WORSE)
+
+    def test_rounds_that_disagree_are_no_loss(self):
+        self.assertEqual(state([1.0, 1.0, 2.6, 2.6, 2.6], 2.0), ratios.UNSURE)
+        self.assertEqual(state([1.0, 2.1, 2.6, 2.6, 2.6], 2.0), ratios.WORSE)
+        self.assertEqual(state([0.5, 0.6, 0.7, 9, 9, 9, 9, 9, 9, 9], 2.0), ratios.UNSURE)
 
     def test_ten_rounds_are_judged_together(self):
-        first = [2.6, 2.6, 2.6, 2.0, 2.0]
+        first = [2.6, 2.6, 2.6, 2.1, 2.1]
         self.assertEqual(state(first, 2.0), ratios.WORSE)
         self.assertEqual(state(first + [2.0] * 5, 2.0), ratios.OK)
         self.assertEqual(state(first + [2.6] * 5, 2.0), ratios.WORSE)
@@ -56,6 +61,9 @@ class Ratios(unittest.TestCase):
         code, words = told({"a": [0.5], "n": [7.0]}, {"a": 1.0})
         self.assertEqual(code, 0)
         self.assertIn("nothing stored: n. ", words)
+        code, words = told({"a": [0.5, 0.6, 1.3, 1.3, 1.3]}, {"a": 1.0})
+        self.assertEqual(code, 0)
+        self.assertIn("disagree, a busy machine: a. ", words)
         code, words = told({}, {"a": 1.0})
         self.assertEqual(code, 1)
         self.assertIn("not measured: a", words)
