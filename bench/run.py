@@ -19,7 +19,8 @@ What misleads  Client and server share the cores. A figure marked with * was tak
                baseline.json (ratios.py says how). A row that looks worse is measured five times more
                and judged on all. --accept stores the median of ten rounds instead.
 Exit code      0 measured (a missed goal is printed, not an error), 1 could not measure, 2 a
-               correctness check failed, 3 --quick: a ratio is more than 25 % worse than the stored one.
+               correctness check failed, 3 --quick: a ratio is more than 25 % (appends:
+               100 %) worse than the stored one.
 """
 
 import argparse
@@ -50,8 +51,10 @@ PARTS = ("micro", "chat", "half", "log", "idle")
 MICRO_SECONDS = 0.2  # of each benchmark
 BASELINE = ROOT / "bench" / "baseline.json"
 QUICK_WINDOWS = {f"w={window}: cpu us/message": window for window in (1, 16)}
-# Ratios of larger batches follow the disk more than the code.
+# Ratios of larger batches follow the disk more than the code; and these do while others build or write, too:
+# medians of five rounds went from 0.8 to 1.6 of the usual. Only twice as much is told from noise.
 QUICK_BATCHES = {f"append x{batch}: cpu us/record": batch for batch in (1, 8)}
+QUICK_TOLERANCES = {row: 1.0 for row in QUICK_BATCHES}
 QUICK_ROUNDS = 5
 QUICK_ROUNDS_MIN = 3  # of a machine so slow that five would take too long
 QUICK_SECONDS_MAX = 160  # no round begins later
@@ -369,13 +372,13 @@ class Bench:
         load = round(os.getloadavg()[0], 1)  # before we make our own
         rows, measured, began = [*QUICK_WINDOWS, *QUICK_BATCHES], {}, time.monotonic()
         self.quick_rounds(rows, measured, began, QUICK_ROUNDS_MIN)
-        verdicts = ratios.judge(measured, stored)
+        verdicts = ratios.judge(measured, stored, QUICK_TOLERANCES)
         again = rows if self.options.accept else ratios.rows_in(verdicts, ratios.WORSE, ratios.UNSURE)
         if again:
             print("once more, to be stored" if self.options.accept else
                   f"looks worse, measured again: {'; '.join(again)}")
             self.quick_rounds(again, measured, began, 0)
-            verdicts = ratios.judge(measured, stored)
+            verdicts = ratios.judge(measured, stored, QUICK_TOLERANCES)
         self.say("")
         for line in ratios.table(verdicts):
             self.say(line)

@@ -33,6 +33,11 @@ class Ratios(unittest.TestCase):
         self.assertEqual(state([1.49], 2.0), ratios.BETTER)
         self.assertEqual(state([9.0], None), ratios.NEW)
 
+    def test_a_row_may_have_its_own_line(self):
+        states = [ratios.judge({"row": [now]}, {"row": 2.0}, {"row": 1.0})[0].state
+                  for now in (0.1, 4.0, 4.1)]
+        self.assertEqual(states, [ratios.OK, ratios.OK, ratios.WORSE])
+
     def test_the_median_decides(self):
         self.assertEqual(state([2.0, 90.0, 2.1, 80.0, 1.9], 2.0), ratios.OK)
         self.assertEqual(state([2.1, 2.6, 2.7, 2.6, 1.0], 2.0), ratios.WORSE)
@@ -131,7 +136,7 @@ class Repetition(unittest.TestCase):
 
     def test_a_loss_stays_one(self):
         code, asked, _ = self.quick(lambda row, turn: 2.6, 2.0)
-        self.assertEqual((code, len(asked)), (3, 10))
+        self.assertEqual((code, len(asked), asked[-1]), (3, 10, list(run.QUICK_WINDOWS)))
 
     def test_accept_stores_and_judges_nothing(self):
         code, asked, stored = self.quick(lambda row, turn: 9.0, 2.0, accept=True)
