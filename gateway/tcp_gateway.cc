@@ -110,25 +110,25 @@ void TcpGateway::begin_drain() {
 
 bool TcpGateway::close_some(bool hurry) {
   const uint64_t now = loop().now_ns();
-  if (now < next_close_ns_) return false;
-  next_close_ns_ = now + kClosePauseNs;
   // Clients come back at once: not all in one moment, but within 10 s however many there are.
-  if (closes_ == 0) {
+  if (closes_per_s_ == 0) {
     const auto shards = static_cast<uint32_t>(setup_.bell_fds.size());
-    closes_           = std::max(kClosesPerPause / shards, connections_ / 1000) + 1;
+    closes_per_s_     = std::max(kClosesPerS / shards, connections_ / 10) + 1;
+    closing_since_ns_ = now;
   }
   auto& sessions = setup_.shard.context().sessions;
   if (hurry) sessions.each([](shard::Session& session) { session.abort(); });
-  // Each place is looked at once per round: looking at all for a few took longer than closing them.
-  uint32_t closed = 0;
-  for (uint32_t looks = 0; looks < kLooksPerPause && closed < closes_; ++looks) {
+  // By the time that passed: turns may be a tick apart. Each place is looked at once per round: looking
+  // at all of them for a few took longer than closing those.
+  const uint64_t due = (now - closing_since_ns_) / kNsPerMs * closes_per_s_ / 1000 + 1;
+  for (uint32_t looks = 0; looks < kLooksPerTurn && closed_ < due; ++looks) {
     if (close_place_ >= sessions.places()) {
       close_place_ = 0;
       break;
     }
     shard::Session* session = sessions.at(close_place_++);
     if (!session || session->state == SessionState::leaving) continue;
-    ++closed;
+    ++closed_;
     metrics().add(Counter::close_drain);
     session->finish();
   }

@@ -53,10 +53,9 @@ class TcpGateway final : public engine::Listener::Owner {
   void closed(TcpConnection& connection);  // deletes it
 
  private:
-  static constexpr uint32_t kReadyPerTurn   = 1024;
-  static constexpr uint64_t kClosePauseNs   = 10 * kNsPerMs;
-  static constexpr uint32_t kLooksPerPause  = 4096;
-  static constexpr uint32_t kClosesPerPause = 500;  // of all shards: about 50,000 a second
+  static constexpr uint32_t kReadyPerTurn = 1024;
+  static constexpr uint32_t kLooksPerTurn = 4096;
+  static constexpr uint32_t kClosesPerS   = 50'000;  // of all shards
 
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
   void on_accept_failed(int error) override;
@@ -67,11 +66,12 @@ class TcpGateway final : public engine::Listener::Owner {
   engine::Listener listener_;
   AddressLimits addresses_;
   std::deque<shard::SessionKey> ready_;
-  uint32_t connections_   = 0;
-  bool draining_          = false;
-  uint64_t next_close_ns_ = 0;
-  uint32_t closes_        = 0;  // per kClosePauseNs; 0: not closing yet
-  uint32_t close_place_   = 0;  // in the session table, where the next round goes on
+  uint32_t connections_      = 0;
+  bool draining_             = false;
+  uint64_t closing_since_ns_ = 0;
+  uint64_t closed_           = 0;  // by the drain
+  uint32_t closes_per_s_     = 0;  // 0: not closing yet
+  uint32_t close_place_      = 0;  // in the session table, where the next round goes on
 };
 
 }  // namespace ringtalk::gateway

@@ -192,10 +192,7 @@ bool Commit::roll(uint64_t now_ns) {
   const std::optional<Segment> next = supply_.take();
   RT_ASSERT(next.has_value());
   const Segment left = current_.value_or(Segment{});
-  if (current_)
-    supply_.seal({.number = left.number,
-                  .footer = std::exchange(footer_, {}),
-                  .scan   = {.end = used_, .last_batch = batch_number_, .records = records_}});
+  if (current_) supply_.seal(leave());
   current_ = next;
   listener_.on_rolled(left, *next);
   used_           = kSegmentHeaderBytes;
@@ -205,6 +202,12 @@ bool Commit::roll(uint64_t now_ns) {
   RT_ASSERT(fits(open_->row_bytes(), open_->rows().size()));
   RT_KILLPOINT("roll_after_switch");
   return true;
+}
+
+LeftSegment Commit::leave() {
+  return {.number = current_segment(),
+          .footer = std::exchange(footer_, {}),
+          .scan   = {.end = used_, .last_batch = batch_number_, .records = records_}};
 }
 
 // --- closing ----------------------------------------------------------------------------------------------

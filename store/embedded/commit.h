@@ -116,6 +116,9 @@ class Commit {
   bool failed() const { return failed_; }
   size_t waiting() const { return open_->rows().size() + (flying() ? flying_->rows().size() : 0); }
   uint64_t commits() const { return open_batch_ - 1; }
+  // When idle() and not failed(), the last call: the segment with what was noted of it, so that it is
+  // sealed without being read. number 0: there is none.
+  LeftSegment leave();
   uint32_t current_segment() const { return current_ ? current_->number : 0; }
   int current_fd() const { return current_ ? current_->fd : -1; }
 

@@ -41,6 +41,13 @@ EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
 }
 
 EmbeddedStore::~EmbeddedStore() {
+  // Otherwise close() reads what was written.
+  if (commit_.idle() && !commit_.failed()) {
+    const std::lock_guard lock(owner_.left_mutex_);
+    if (commit_.current_segment() != 0) owner_.left_.push_back(commit_.leave());
+    if (supply_.spare_number() != 0)
+      owner_.left_.push_back({.number = supply_.spare_number(), .footer = {}, .scan = {}});
+  }
   if (commit_.current_fd() >= 0) owner_.disk_.close(commit_.current_fd());
 }
 
@@ -295,6 +302,9 @@ uint32_t EmbeddedStores::run_workers() {
 Result<void> EmbeddedStores::close() {
   opener_.stop();
   recovered_.worker->stop();
+  // One that fails is tried again by seal_all(), which reads it.
+  for (LeftSegment& left : left_) (void)recovered_.worker->seal(std::move(left));
+  left_.clear();
   return recovered_.worker->seal_all();
 }
 

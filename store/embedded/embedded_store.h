@@ -14,6 +14,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -166,6 +167,8 @@ class EmbeddedStores {
   engine::Clock& clock_;
   DirectoryLock lock_;
   Recovered recovered_;
+  std::mutex left_mutex_;          // stores go on their shards' threads
+  std::vector<LeftSegment> left_;  // by stores that are gone, to be sealed
   FileOpener opener_;
   std::vector<std::optional<Segment>> first_;  // segment each shard starts with
 };

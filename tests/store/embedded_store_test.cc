@@ -19,6 +19,21 @@ std::string text(uint64_t n, size_t bytes = 40) {
   return out;
 }
 
+// With 64 shards a stop used to read 512 MiB of segments, most of them empty.
+TEST(EmbeddedStore, AnOrderlyStopReadsNothingBack) {
+  LogWorld world;
+  ASSERT_TRUE(world.open());
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(world.send(pair(1, 2), 1 + i % 2, text(i)));
+  world.run_until_idle();
+  const uint64_t reads = world.disk.calls(engine::FakeDisk::Call::read);
+  ASSERT_TRUE(world.close());
+  EXPECT_EQ(world.disk.calls(engine::FakeDisk::Call::read), reads);
+  ASSERT_TRUE(world.open());
+  EXPECT_EQ(world.stores->report().records_read, 0u);
+  world.check_all();
+  ASSERT_TRUE(world.close());
+}
+
 TEST(EmbeddedStore, AppendCommitReadRestart) {
   LogWorld world;
   ASSERT_TRUE(world.open());
@@ -108,7 +123,7 @@ TEST(EmbeddedStore, OnARealRingAndRealFiles) {
     RealSink sink;
     const auto metrics = std::make_unique<engine::Metrics>();
     auto store         = (*stores)->make(0, **ring, *metrics, sink);
-    const auto turn = [&] {
+    const auto turn    = [&] {
       store->on_turn(clock.now_ns());
       store->on_tick(clock.now_ns());
       (*ring)->turn(kNsPerMs);
