@@ -55,6 +55,7 @@ class TcpGateway final : public engine::Listener::Owner {
  private:
   static constexpr uint32_t kReadyPerTurn = 1024;
   static constexpr uint32_t kLooksPerTurn = 4096;
+  static constexpr uint64_t kSilentNs     = kNsPerS;
   static constexpr uint32_t kClosesPerS   = 50'000;  // of all shards
 
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
