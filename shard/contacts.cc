@@ -254,9 +254,6 @@ void Contacts::on_turn() {
   moved_ = false;
   ask_news(users_);
   ask_news(departments_);
-  // A store that was full is asked again: it empties its queue at the end of the turn.
-  const auto unasked = [](const News& news) { return !news.asked && !news.asking.empty(); };
-  moved_ |= asked_ > 0 && (unasked(users_) || unasked(departments_));
   uint32_t served = 0;
   for (size_t n = std::min<size_t>(ready_.size(), kLooksPerTurn); n > 0; --n) {
     const uint32_t index = ready_.front();
