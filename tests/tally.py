@@ -16,6 +16,8 @@ import sys
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
 GTEST_PASSED = re.compile(r"^\[  PASSED  \] (\d+) tests?\.$", re.M)
 GTEST_FAILED = re.compile(r"^\[  FAILED  \] (\d+) tests?, listed below:$", re.M)
+FAILED_CASE = re.compile(r" FAILED\b(?! *\])|^\[  FAILED  \] (?!\d+ tests?,)")
+CASES_TOLD_MAX = 20
 GTEST_SKIPPED = re.compile(r"^\[  SKIPPED \] (\d+) tests?, listed below:$", re.M)
 
 
@@ -54,8 +56,13 @@ def count_test(output, succeeded):
     return told
 
 
+def failed_cases(output):
+    """The lines in which a test names its failed cases, with their reasons if it gives any."""
+    return [line for line in output.splitlines() if FAILED_CASE.search(line)][:CASES_TOLD_MAX]
+
+
 def count_meson(lines):
-    """One JSON object per line. Returns the count and the failed tests."""
+    """One JSON object per line. Returns the count, and the failed tests with their cases."""
     total, failures = Count(), []
     for line in lines:
         if not line.strip():
@@ -67,6 +74,7 @@ def count_meson(lines):
         one = count_test(test.get("stdout") or "", test["result"] in ("OK", "EXPECTEDFAIL"))
         if one.failed:
             failures.append(f"{test['name']} ({test['result']})")
+            failures += [f"  {line}" for line in failed_cases(test.get("stdout") or "")]
         total.add(one)
     return total, failures
 
@@ -76,8 +84,7 @@ def count_suite(log, code):
     if log.suffix == ".json":
         count, failures = count_meson(text.splitlines())
     else:
-        count, failures = count_test(text, code == 0), []
-        failures = [line for line in text.splitlines() if " FAILED" in line]
+        count, failures = count_test(text, code == 0), failed_cases(text)
     if (code != 0 or count.passed + count.failed == 0) and count.failed == 0:
         count.failed = 1
         failures.append("nothing ran" if count.passed == 0 else f"exit code {code}")
@@ -90,7 +97,9 @@ def main(arguments):
         suite, code, log = argument.split(":", 2)
         count, failures = count_suite(pathlib.Path(log), int(code))
         for failure in failures:
-            print(f"FAILED {suite}: {failure}; see {log}")
+            print(f"FAILED {suite}: {failure}")
+        if failures:
+            print(f"  see {log}")
         print(f"{suite}: {count.text()}")
         total.add(count)
     print(f"{total.passed} passed, {total.failed} failed")

@@ -30,9 +30,13 @@ class Tally(unittest.TestCase):
 
     def told(self, *suites):
         """Closing line and exit code."""
-        done = subprocess.run([sys.executable, TALLY, *(f"s:{code}:{log}" for code, log in suites)],
-                              capture_output=True, text=True, check=False)
+        done = self.run_tally(*suites)
         return done.stdout.splitlines()[-1], done.returncode
+
+    @staticmethod
+    def run_tally(*suites):
+        return subprocess.run([sys.executable, TALLY, *(f"s:{code}:{log}" for code, log in suites)],
+                              capture_output=True, text=True, check=False)
 
     def test_cases_are_counted(self):
         log = self.meson(("OK", GTEST_OK), ("OK", "rows\n4 passed, 0 failed, 1 skipped\n"), ("OK", ""))
@@ -45,6 +49,15 @@ class Tally(unittest.TestCase):
 
     def test_a_failed_case_fails(self):
         self.assertEqual(self.told((1, self.meson(("FAIL", GTEST_BAD)))), ("2 passed, 1 failed", 1))
+
+    def test_failed_cases_are_named(self):
+        rows = "S1 shards=1 ok 0.1s\nS2 shards=2 FAILED 1.0s: Failure: why\n1 passed, 1 failed\n"
+        said = self.run_tally((1, self.meson(("FAIL", rows), ("FAIL", GTEST_BAD))),
+                              (1, self.log("run.txt", rows))).stdout
+        self.assertEqual(said.count("S2 shards=2 FAILED 1.0s: Failure: why"), 2)
+        self.assertEqual(said.count("[  FAILED  ] Ring.Turns"), 1)
+        self.assertNotIn("S1", said)
+        self.assertNotIn("listed below", said)
 
     def test_death_before_the_closing_line_fails(self):
         self.assertEqual(self.told((1, self.meson(("ERROR", "[ RUN      ] X\n")))),
