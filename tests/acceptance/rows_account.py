@@ -270,25 +270,26 @@ def password_scheme(ctx):
 
 @row("A3", alone=True)
 def unknown_user(ctx):
-    """Same code, text and (within 10 %, 5 ms of noise) median time as a wrong password."""
+    """Same code, text and (within 10 %, 5 ms of noise) time as a wrong password. The shortest of many
+    tries is compared: what else the machine does only lengthens some."""
     with ctx.server(label="A3") as server:
         cold = server.make_user(password="secret")
         warm = server.make_user(password="secret")
         log_in(server, warm).close()  # has a fast verifier in memory: must not shorten a wrong try
         wrong = md5hex("wrong")
-        for attempt in range(4):
-            times = {"unknown": [], "cold": [], "warm": []}
+        times = {"unknown": [], "cold": [], "warm": []}
+        for attempt in range(10):
             for i in range(12):
                 for kind, name in (("unknown", f"nobody{attempt}.{i}"), ("cold", cold.name),
                                    ("warm", warm.name)):
                     times[kind].append(refused_login(server, name, wrong, timed=True))
-            medians = {kind: statistics.median(values) for kind, values in times.items()}
-            spread = max(medians.values()) - min(medians.values())
-            if spread <= max(0.005, 0.1 * max(medians.values())):
+            shortest = {kind: min(values) for kind, values in times.items()}
+            spread = max(shortest.values()) - min(shortest.values())
+            if spread <= max(0.005, 0.1 * max(shortest.values())):
                 break
         else:
-            raise Failure(f"times tell unknown names from wrong passwords: {medians}")
-    return " ".join(f"{kind} {value * 1000:.0f}ms" for kind, value in medians.items())
+            raise Failure(f"times tell unknown names from wrong passwords: {shortest}")
+    return " ".join(f"{kind} {value * 1000:.0f}ms" for kind, value in shortest.items())
 
 
 @row("A4", slow=True)
