@@ -1,7 +1,8 @@
 """Running the server for a week: reload, signals, systemd's socket, the log, /metrics, and the drain.
 
-Rows that spec/features.md does not number: R1 to R4 after reliability.md 2.5, N0 the notify socket, G1 and
-G2 the log, M1 the form of /metrics. R1a is also D5 of the features, D9 is theirs.
+Rows that spec/features.md does not number: RELOAD1 to RELOAD3 and DRAIN1 to DRAIN3 after R4 and R1 of
+reliability.md 2.5, N0 the notify socket, LOG1 and LOG2 the log, M1 the form of /metrics. DRAIN1 is also D5 of
+the features, D9 is theirs.
 """
 
 import contextlib
@@ -143,7 +144,7 @@ def strangers_open(server, count, seconds):
 
 # ---- reload --------------------------------------------------------------------------------------
 
-@row("R4", slow=True)
+@row("RELOAD1", slow=True)
 def broken_files_change_nothing(ctx):
     """32 broken files, by HUP and by the API: each refused whole, named, and the old values go on."""
     with configured(ctx) as server:
@@ -176,7 +177,7 @@ def broken_files_change_nothing(ctx):
         return f"{len(BROKEN)} files, {refusals} by HUP"
 
 
-@row("R4b")
+@row("RELOAD2")
 def reload_reaches_every_shard(ctx):
     """Good values are in force on every shard at once; keys that need a restart are named and stay."""
     with configured(ctx) as server:
@@ -203,7 +204,7 @@ def reload_reaches_every_shard(ctx):
         require_equal(reload(server), (200, {"changed": [], "restart_needed": []}), "after a restart")
 
 
-@row("R4c")
+@row("RELOAD3")
 def many_reloads_at_once(ctx):
     """Reloads in a row under chat: each asker gets an answer, values are whole, nothing else notices."""
     with configured(ctx) as server:
@@ -264,18 +265,18 @@ def statistics_and_message_lines(ctx):
         require(a.secret not in log_text(server) and a.token not in log_text(server), "token in the log")
 
 
-@row("R1a", slow=True)
+@row("DRAIN1", slow=True)
 def term_under_load(ctx):
     """TERM under load: exit 0, clean closes, every acknowledged message there after a quick restart."""
     # One device of each reader only looks at what it got when all is over: it must not count as slow.
     config = {"limits": drain.CONFIG["limits"] | {"push_queue_bytes": "64 MiB"}}
-    with servers.Server(ctx.ringtalkd, ctx.shards, config, keep=ctx.keep, label="r1a") as server:
+    with servers.Server(ctx.ringtalkd, ctx.shards, config, keep=ctx.keep, label="drain1") as server:
         users = server.make_users(2 * drain.PAIRS)
         acknowledged, took = drain.drain_once(server, users, random.Random(ctx.shards), 0)
         return f"{acknowledged} acknowledged, drain {took:.2f}s"
 
 
-@row("R1b", slow=True)
+@row("DRAIN2", slow=True)
 def a_drain_that_waits_and_a_second_term(ctx):
     """While a reader stalls: door closed, readyz 503, metrics still there; a second TERM ends in 3 s."""
     with configured(ctx) as server:
@@ -315,7 +316,7 @@ def a_drain_that_waits_and_a_second_term(ctx):
         return f"closed in {time.monotonic() - began:.1f}s"
 
 
-@row("R3")
+@row("DRAIN3")
 def interrupt_is_term(ctx):
     """INT drains as TERM does; HUP, USR1 and USR2 at any moment of the start end nothing."""
     with configured(ctx) as server:
@@ -447,7 +448,7 @@ def the_notify_socket(ctx):
 
 # ---- the log -------------------------------------------------------------------------------------
 
-@row("G1")
+@row("LOG1")
 def a_log_that_nobody_reads(ctx):
     """Standard error is a full pipe: chat goes on, lines are dropped and counted, the end is not late."""
     reader, writer = os.pipe()
@@ -478,7 +479,7 @@ def a_log_that_nobody_reads(ctx):
         os.close(writer)
 
 
-@row("G2")
+@row("LOG2")
 def log_lines_are_json_and_bounded(ctx):
     """Every line is one JSON object with time, level and event; a flood of refusals is summed up."""
     with configured(ctx) as server:
