@@ -304,7 +304,7 @@ class Client:
         seq = self.send_text(to, data, kind=kind, **fields)
         got = self.expect(wire.MSG_ACK, seq=seq)
         require_equal((got["user_id"], got["session_id"], got["session_type"]),
-                      (self.user_id, to, wire.SINGLE), "0x0302")
+                      (self.user_id, to, wire.session_type_of(kind)), "0x0302")
         require(got["msg_id"] > 0, "acknowledged with id 0")
         return got["msg_id"]
 
@@ -349,19 +349,23 @@ class Client:
         require_equal(got["user_id"], self.user_id, f"user_id of 0x{got.command:04x}")
         return got
 
-    def unread(self, **fields):
-        """0x0307 as {peer: entry}; total_cnt and the counts are proven to agree."""
+    def unread_all(self, **fields):
+        """0x0307 as {(session type, id): entry}; total_cnt and the counts are proven to agree."""
         got = self.ask(wire.UNREAD_REQ, **fields)
         entries = got["unreadinfo_list"]
         require_equal(got["total_cnt"], sum(entry["unread_cnt"] for entry in entries), "total_cnt")
         require(all(entry["unread_cnt"] > 0 for entry in entries), f"an entry of nothing: {got!r}")
-        return self._by_peer(entries)
+        return self._by_session(entries)
+
+    def unread(self, **fields):
+        """0x0307 as {peer: entry}, of one who has nothing unread in a group."""
+        return self._of_users(self.unread_all(**fields))
 
     def unread_counts(self):
         return {peer: entry["unread_cnt"] for peer, entry in self.unread().items()}
 
-    def sessions(self, since=0, **fields):
-        """0x0201 as {peer: entry}, in the order of the answer, which is proven: newest first, visible."""
+    def sessions_all(self, since=0, **fields):
+        """0x0201 as {(session type, id): entry} in the order of the answer, proven: newest first, visible."""
         got = self.ask(wire.SESSIONS_REQ, latest_update_time=since, **fields)
         entries = got["contact_session_list"]
         times = [entry["updated_time"] for entry in entries]
@@ -369,14 +373,22 @@ class Client:
         require(len(entries) <= 100, f"0x0202 lists {len(entries)}")
         require(all(time > since for time in times), f"0x0202 since {since}: {times[-1:]}")
         require({entry["session_status"] for entry in entries} <= {0}, "a removed row is listed")
-        return self._by_peer(entries)
+        return self._by_session(entries)
+
+    def sessions(self, since=0, **fields):
+        """0x0201 as {peer: entry}, of one whose groups have nothing to show."""
+        return self._of_users(self.sessions_all(since, **fields))
 
     @staticmethod
-    def _by_peer(entries):
-        require({entry["session_type"] for entry in entries} <= {wire.SINGLE}, "session_type")
-        out = {entry["session_id"]: entry for entry in entries}
+    def _by_session(entries):
+        out = {(entry["session_type"], entry["session_id"]): entry for entry in entries}
         require_equal(len(out), len(entries), "each conversation once")
         return out
+
+    @staticmethod
+    def _of_users(entries):
+        require({kind for kind, _id in entries} <= {wire.SINGLE}, "session_type")
+        return {peer: entry for (_kind, peer), entry in entries.items()}
 
     def read(self, peer, msg_id, kind=wire.SINGLE, user_id=0, seq=0):
         """0x0303; the heartbeat proves that it has been looked at here (not that it is stored)."""

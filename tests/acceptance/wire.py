@@ -27,14 +27,19 @@ MSG_SERVER_REQ, MSG_SERVER_RES = 0x0101, 0x0102
 LOGIN_REQ, LOGIN_RES = 0x0103, 0x0104
 LOGOUT_REQ, LOGOUT_RES = 0x0105, 0x0106
 KICK_USER = 0x0107
+DEVICE_TOKEN_REQ, DEVICE_TOKEN_RES = 0x0108, 0x0109
 KICK_PC_REQ, KICK_PC_RES = 0x010A, 0x010B
+NIGHT_REQ, NIGHT_RES = 0x010C, 0x010D
+ASK_NIGHT_REQ, ASK_NIGHT_RES = 0x010E, 0x010F
 SESSIONS_REQ, SESSIONS_RES = 0x0201, 0x0202
 STATUS_NOTIFY, PC_LOGIN_NOTIFY = 0x0203, 0x020E
 USERS_INFO_REQ, USERS_INFO_RES = 0x0204, 0x0205
 REMOVE_SESSION_REQ, REMOVE_SESSION_RES, REMOVE_SESSION_NOTIFY = 0x0206, 0x0207, 0x020F
 ALL_USERS_REQ, ALL_USERS_RES = 0x0208, 0x0209
 USERS_STATUS_REQ, USERS_STATUS_RES = 0x020A, 0x020B
+AVATAR_REQ, AVATAR_RES, AVATAR_NOTIFY = 0x020C, 0x020D, 0x0212
 DEPARTMENTS_REQ, DEPARTMENTS_RES = 0x0210, 0x0211
+SIGN_REQ, SIGN_RES, SIGN_NOTIFY = 0x0213, 0x0214, 0x0215
 MSG_DATA, MSG_ACK = 0x0301, 0x0302
 READ_ACK, READ_NOTIFY = 0x0303, 0x0304
 TIME_REQ, TIME_RES = 0x0305, 0x0306
@@ -43,6 +48,10 @@ LIST_REQ, LIST_RES = 0x0309, 0x030A
 LATEST_ID_REQ, LATEST_ID_RES = 0x030B, 0x030C
 BY_ID_REQ, BY_ID_RES = 0x030D, 0x030E
 NORMAL_GROUPS_REQ, NORMAL_GROUPS_RES = 0x0401, 0x0402
+GROUP_INFO_REQ, GROUP_INFO_RES = 0x0403, 0x0404
+CREATE_GROUP_REQ, CREATE_GROUP_RES = 0x0405, 0x0406
+CHANGE_MEMBERS_REQ, CHANGE_MEMBERS_RES, MEMBERS_NOTIFY = 0x0407, 0x0408, 0x040B
+SHIELD_REQ, SHIELD_RES = 0x0409, 0x040A
 OFFLINE_FILES_REQ, OFFLINE_FILES_RES = 0x0509, 0x050A
 P2P_COMMAND = 0x0601
 HEARTBEAT = 0x0701
@@ -56,15 +65,20 @@ ANSWER_OF = {
     ALL_USERS_REQ: ALL_USERS_RES, USERS_STATUS_REQ: USERS_STATUS_RES, DEPARTMENTS_REQ: DEPARTMENTS_RES,
     LATEST_ID_REQ: LATEST_ID_RES, BY_ID_REQ: BY_ID_RES, NORMAL_GROUPS_REQ: NORMAL_GROUPS_RES,
     OFFLINE_FILES_REQ: OFFLINE_FILES_RES,
+    DEVICE_TOKEN_REQ: DEVICE_TOKEN_RES, NIGHT_REQ: NIGHT_RES, ASK_NIGHT_REQ: ASK_NIGHT_RES,
+    AVATAR_REQ: AVATAR_RES, SIGN_REQ: SIGN_RES, GROUP_INFO_REQ: GROUP_INFO_RES,
+    CREATE_GROUP_REQ: CREATE_GROUP_RES, CHANGE_MEMBERS_REQ: CHANGE_MEMBERS_RES, SHIELD_REQ: SHIELD_RES,
 }
 PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY, REMOVE_SESSION_NOTIFY,
-          P2P_COMMAND}
+          P2P_COMMAND, MEMBERS_NOTIFY, AVATAR_NOTIFY, SIGN_NOTIFY}
 
 # Enums: the values that may be on the wire.
 WINDOWS, MAC, IOS, ANDROID = 1, 2, 0x11, 0x12
 ONLINE, OFFLINE, LEAVE = 1, 2, 3
 SINGLE, GROUP = 1, 2
 TEXT, SOUND, GROUP_TEXT, GROUP_SOUND = 1, 2, 0x11, 0x12
+NORMAL, TEMPORARY = 1, 2
+ADD, REMOVE = 1, 2
 KICK_DUPLICATE, KICK_MOBILE = 1, 2
 OK, FULL, NO_STORE, REFUSED = 0, 2, 3, 6
 EXT_PARAM, EXT_STORAGE, EXT_NOT_EXIST, EXT_BAD_COMMAND = 1, 2, 3, 4
@@ -84,6 +98,8 @@ ENUMS = {
     "ClientType": {1, 2, 0x11, 0x12},
     "SessionStatusType": {0, 1},
     "DepartmentStatusType": {0, 1},
+    "GroupType": {1, 2},
+    "GroupModifyType": {1, 2},
 }
 
 # Fields: tag -> (name, type, label); label r required, o optional, * repeated.
@@ -117,6 +133,12 @@ DEPART_INFO = {
     4: ("parent_dept_id", "uint32", "r"), 5: ("dept_status", "DepartmentStatusType", "r"),
 }
 GROUP_VERSION_INFO = {1: ("group_id", "uint32", "r"), 2: ("version", "uint32", "r")}
+GROUP_INFO = {
+    1: ("group_id", "uint32", "r"), 2: ("version", "uint32", "r"), 3: ("group_name", "string", "r"),
+    4: ("group_avatar", "string", "r"), 5: ("group_creator_id", "uint32", "r"),
+    6: ("group_type", "GroupType", "r"), 7: ("shield_status", "uint32", "r"),
+    8: ("group_member_list", "uint32", "*"),
+}
 OFFLINE_FILE_INFO = {
     1: ("from_user_id", "uint32", "r"), 2: ("task_id", "string", "r"),
     3: ("file_name", "string", "r"), 4: ("file_size", "uint32", "r"),
@@ -125,7 +147,8 @@ IP_ADDR = {1: ("ip", "string", "r"), 2: ("port", "uint32", "r")}
 STRUCTS = {
     "UserInfo": USER_INFO, "MsgInfo": MSG_INFO, "UnreadInfo": UNREAD_INFO,
     "ContactSessionInfo": CONTACT_SESSION_INFO, "UserStat": USER_STAT, "DepartInfo": DEPART_INFO,
-    "GroupVersionInfo": GROUP_VERSION_INFO, "OfflineFileInfo": OFFLINE_FILE_INFO, "IpAddr": IP_ADDR,
+    "GroupVersionInfo": GROUP_VERSION_INFO, "GroupInfo": GROUP_INFO,
+    "OfflineFileInfo": OFFLINE_FILE_INFO, "IpAddr": IP_ADDR,
 }
 
 _ACK = {
@@ -139,6 +162,10 @@ _SINCE = {
 _IDS = {
     1: ("user_id", "uint32", "r"), 2: ("user_id_list", "uint32", "*"),
     20: ("attach_data", "bytes", "c"),
+}
+_NIGHT = {
+    1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+    3: ("shield_status", "uint32", "o"),
 }
 _SESSION = {
     1: ("user_id", "uint32", "r"), 2: ("session_type", "SessionType", "r"),
@@ -160,6 +187,16 @@ MESSAGES = {
     LOGOUT_REQ: {},
     LOGOUT_RES: {1: ("result_code", "uint32", "r")},
     KICK_USER: {1: ("user_id", "uint32", "r"), 2: ("kick_reason", "KickReasonType", "r")},
+    DEVICE_TOKEN_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("device_token", "string", "r"),
+        3: ("client_type", "ClientType", "o"), 20: ("attach_data", "bytes", "c")},
+    DEVICE_TOKEN_RES: {1: ("user_id", "uint32", "r")},
+    NIGHT_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("shield_status", "uint32", "r"),
+        20: ("attach_data", "bytes", "c")},
+    NIGHT_RES: _NIGHT,
+    ASK_NIGHT_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    ASK_NIGHT_RES: _NIGHT,
     KICK_PC_REQ: {1: ("user_id", "uint32", "r")},
     KICK_PC_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
     SESSIONS_REQ: _SINCE,
@@ -204,6 +241,46 @@ MESSAGES = {
     OFFLINE_FILES_RES: {
         1: ("user_id", "uint32", "r"), 2: ("offline_file_list", "OfflineFileInfo", "*"),
         3: ("ip_addr_list", "IpAddr", "*")},
+    AVATAR_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("avatar_url", "string", "r"),
+        20: ("attach_data", "bytes", "c")},
+    AVATAR_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
+    AVATAR_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("avatar_url", "string", "r")},
+    SIGN_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("sign_info", "string", "r"),
+        20: ("attach_data", "bytes", "c")},
+    SIGN_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("sign_info", "string", "o")},
+    SIGN_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("sign_info", "string", "r")},
+    GROUP_INFO_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("group_version_list", "GroupVersionInfo", "*"),
+        20: ("attach_data", "bytes", "c")},
+    GROUP_INFO_RES: {1: ("user_id", "uint32", "r"), 2: ("group_info_list", "GroupInfo", "*")},
+    CREATE_GROUP_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("group_type", "GroupType", "r"),
+        3: ("group_name", "string", "r"), 4: ("group_avatar", "string", "r"),
+        5: ("member_id_list", "uint32", "*"), 20: ("attach_data", "bytes", "c")},
+    CREATE_GROUP_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"), 3: ("group_id", "uint32", "o"),
+        4: ("group_name", "string", "r"), 5: ("user_id_list", "uint32", "*")},
+    CHANGE_MEMBERS_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("change_type", "GroupModifyType", "r"),
+        3: ("group_id", "uint32", "r"), 4: ("member_id_list", "uint32", "*"),
+        20: ("attach_data", "bytes", "c")},
+    CHANGE_MEMBERS_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("change_type", "GroupModifyType", "r"),
+        3: ("result_code", "uint32", "r"), 4: ("group_id", "uint32", "r"),
+        5: ("cur_user_id_list", "uint32", "*"), 6: ("chg_user_id_list", "uint32", "*")},
+    SHIELD_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("group_id", "uint32", "r"),
+        3: ("shield_status", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    SHIELD_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("group_id", "uint32", "r"), 3: ("result_code", "uint32", "r")},
+    MEMBERS_NOTIFY: {
+        1: ("user_id", "uint32", "r"), 2: ("change_type", "GroupModifyType", "r"),
+        3: ("group_id", "uint32", "r"), 4: ("cur_user_id_list", "uint32", "*"),
+        5: ("chg_user_id_list", "uint32", "*")},
     P2P_COMMAND: {
         1: ("from_user_id", "uint32", "r"), 2: ("to_user_id", "uint32", "r"),
         3: ("cmd_msg_data", "string", "r")},
@@ -251,6 +328,11 @@ class WireError(AssertionError):
 
 def service_of(command):
     return command >> 8
+
+
+def session_type_of(kind):
+    """SINGLE or GROUP, of a message type."""
+    return GROUP if kind in (GROUP_TEXT, GROUP_SOUND) else SINGLE
 
 
 # ---- writing -------------------------------------------------------------------------------------
