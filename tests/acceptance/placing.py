@@ -61,3 +61,45 @@ def for_each_placing(server, check):
             check(a, b)
         except Failure as failure:
             raise type(failure)(f"{where}: {failure}") from failure
+
+
+def pick_members(users, shards, count, of):
+    """(count users of one shard, count others on nearly all of the `of` shards, two at least), or None."""
+    homes = {}
+    for user, shard in zip(users, shards):
+        homes.setdefault(shard, []).append(user)
+    full = next((shard for shard, found in homes.items() if len(found) >= count), None)
+    if full is None:
+        return None
+    together, homes[full] = homes[full][:count], homes[full][count:]
+    apart = []
+    while len(apart) < count and any(homes.values()):
+        for shard in sorted(homes, key=lambda shard: shard == full):
+            if homes[shard] and len(apart) < count:
+                apart.append(homes[shard].pop())
+    met = {shards[users.index(user)] for user in apart}
+    return (together, apart) if len(apart) == count and len(met) >= max(2, min(of - 1, count)) else None
+
+
+def placed_members(server, count):
+    """[(where, users)] for a group: with one shard one set, else one together and one scattered."""
+    if server.shards == 1:
+        return [("one shard", server.make_users(count))]
+    users, shards = [], []
+    for _ in range(TRIES):
+        more = server.make_users(max(USERS_PER_TRY, 2 * count))
+        users += more
+        shards += [shard_of(server, user) for user in more]
+        found = pick_members(users, shards, count, server.shards)
+        if found:
+            return list(zip(("members on one shard", "members on different shards"), found))
+    raise Failure(f"{len(users)} users, but all on shards {sorted(set(shards))}")
+
+
+def for_each_members(server, count, check):
+    """check(*users) for each placing of a group's people; a failure says for which."""
+    for where, users in placed_members(server, count):
+        try:
+            check(*users)
+        except Failure as failure:
+            raise type(failure)(f"{where}: {failure}") from failure
