@@ -23,6 +23,7 @@ import kernel_fitness  # noqa: F401
 import rows_account  # noqa: F401
 import rows_chat  # noqa: F401
 import rows_full  # noqa: F401
+import rows_group_load  # noqa: F401
 import rows_groups  # noqa: F401
 import rows_http  # noqa: F401
 import rows_limits  # noqa: F401
