@@ -385,7 +385,7 @@ def membership_during_a_stream(ctx):
             require_equal(got, list(range(first, last + 1)), "ids after the last return")
             for answered, ids in outs:
                 require_equal(streams.begun_after(answered) & ids, set(), "begun after he was out")
-            require(min(streams.begun_after(added), default=first) >= first, "begun after his return, not his")
+            require(min(streams.begun_after(added), default=first) >= first, "begun after he was back")
             member.expect_nothing(0.2)
             require_equal([m["msg_id"] for m in groups.pull(member, group, first)], got, "his history")
             require_equal(groups.unread_count(member, group), len(got), "his unread")

@@ -22,6 +22,7 @@ import disk_full  # noqa: F401
 import kernel_fitness  # noqa: F401
 import rows_account  # noqa: F401
 import rows_chat  # noqa: F401
+import rows_clients  # noqa: F401
 import rows_full  # noqa: F401
 import rows_group_load  # noqa: F401
 import rows_groups  # noqa: F401
