@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import bad_input  # noqa: F401  (registers its rows)
 import disk_full  # noqa: F401
 import kernel_fitness  # noqa: F401
+import matrix  # noqa: F401
 import rows_account  # noqa: F401
 import rows_chat  # noqa: F401
 import rows_clients  # noqa: F401
