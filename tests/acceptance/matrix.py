@@ -29,6 +29,8 @@ U, N, M, O, F, X = "UNMOFX"
 OBJECTS = ("right", "foreign", "absent", "deleted", "zero", "max")
 FREE = {"limits": {"sends_per_second": 0, "requests_per_second": 0}}
 CLOSE_S = 6.0
+ANSWER_S = 6.0      # so that many wrong cells do not take for ever
+FAILURES_MAX = 8
 KICKED_FOR_S = 2.5  # a kicked connection is served for 5 s
 
 ECHOES = {  # tags of an answer that hold the asker or what he named
@@ -225,7 +227,7 @@ class Judge:
                 except (Failure, wire.WireError, OSError) as failure:
                     where = f"{command.name}, role {role}, {name} object: wanted {letter}"
                     self.failures.append(f"{where}: {failure}")
-                    require(len(self.failures) < 12, self.told())
+                    require(len(self.failures) < FAILURES_MAX, self.told())
                     self.recover()
                 self.count += 1
         return self.count
@@ -281,7 +283,7 @@ class Judge:
                 command.done(self.world, role, None, id)
             return
         expected = wire.EXT_ERROR if letter == "r" else wire.ANSWER_OF[command.command]
-        got = client.expect(expected, seq=seq)
+        got = client.expect(expected, ANSWER_S, seq)
         if letter == "=":
             self.equal(self.own, (command.name, role), got.body, "another answer than with one's own id")
         elif letter in "0r" or (letter == "1" or letter == "?" and got["result_code"] == 1):
@@ -573,7 +575,7 @@ def in_it(refused, allowed="+", creator=None):
 GROUP = [
     Command("group list", wire.LIST_REQ, in_it("0"), session(wire.GROUP, msg_id_begin=0, msg_cnt=50),
             has_messages),
-    Command("group list from id 4", wire.LIST_REQ, everybody("000000") | cells(M="~00000", O="~00000"),
+    Command("group list of no message", wire.LIST_REQ, everybody("000000"),
             session(wire.GROUP, msg_id_begin=1, msg_cnt=0)),
     Command("group latest id", wire.LATEST_ID_REQ, in_it("0"), session(wire.GROUP), has_latest),
     Command("group by ids", wire.BY_ID_REQ, in_it("0"), session(wire.GROUP, msg_id_list=recent_ids),
