@@ -3,7 +3,8 @@
 
 Table-driven: a Case is bytes and what they get before and after login. Each is sent whole, behind a
 valid frame, and (small ones) split at every byte offset; after each batch a healthy pair of users must
-still chat. The batches are rows I2a-I2o of run.py; run alone, this file runs only them.
+still chat. The batches are rows I2a-I2o of run.py, those about groups, in bad_groups.py, I2p-I2u; run alone,
+this file runs only them.
 
     C  closed at once, nothing said       I  ignored, the connection stays
     P  ignored and counted, the tenth on a connection closes; before login the first

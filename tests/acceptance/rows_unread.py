@@ -2,7 +2,7 @@
 
 Each function is one row of spec/features.md; its text says what the row demands where the code does
 not. "Placing" means: A and B on the same shard, and on different ones in either order of their ids.
-The rows' group parts belong to the group commands and are not here.
+The rows' group parts are in rows_groups.py.
 """
 
 import random
