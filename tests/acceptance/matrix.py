@@ -288,10 +288,10 @@ class Judge:
             self.equal(self.own, (command.name, role), got.body, "another answer than with one's own id")
         elif letter in "0r" or (letter == "1" or letter == "?" and got["result_code"] == 1):
             require(letter != "1" or got["result_code"] == 1, f"{got!r}")
+            self.empty(got)
             # A refused send may say what is wrong with it; an answer says the same to all commands.
             key = (command.name if letter == "r" else got.command, got.fields.get("change_type"), told)
             self.equal(self.refusals, key, blanked(got), "a refusal that differs from others")
-            self.empty(got)
         else:
             require_equal(got.fields.get("result_code", 0), 0, f"result_code of {got!r}")
             if command.done:
