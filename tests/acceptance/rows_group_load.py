@@ -14,7 +14,7 @@ import time
 
 import groups
 import wire
-from client import Failure, log_in, require, require_equal
+from client import Client, Failure, log_in, require, require_equal
 from placing import for_each_members
 from registry import row
 
@@ -396,39 +396,60 @@ def membership_during_a_stream(ctx):
 
 @row("GR2", slow=True)
 def logins_during_a_stream(ctx):
-    """Members log in at random moments of a stream: what is acknowledged after 0x0104 arrives, once."""
+    """Members log in at random moments of a stream: a list asked at once and the pushes leave no hole.
+
+    What was begun after 0x0104 is pushed; what was under way then is in the list or pushed, or both; each
+    id is pushed once, in order.
+    """
     server = ctx.shared()
     rng = random.Random(ctx.shards)
     counted = []
 
-    def check(a, b, *readers):
-        group = groups.admin_create(server, [a, b, *readers], a)
-        with Streams(Stream(server, a, group, pause=0.001), Stream(server, b, group, pause=0.001)) as streams:
-            for turn in range(12):
-                user = readers[turn % len(readers)]
-                time.sleep(rng.random() * 0.03)
-                with log_in(server, user, rng.choice((wire.WINDOWS, wire.IOS))) as client:
-                    ready = time.monotonic()
-                    time.sleep(0.08 + rng.random() * 0.08)
-                    end = time.monotonic()
-                    # A writer reads an acknowledgement later than it came: what it began later, or read
-                    # much later, was surely acknowledged after the login.
-                    due = (streams.begun_after(ready) | streams.after(ready + 0.05)) & streams.before(end)
-                    require(due, "nothing was acknowledged meanwhile")
-                    ids = []
-                    while not ids or ids[-1] < max(due):
-                        ids.append(client.expect(wire.MSG_DATA)["msg_id"])
-                    require_run(ids, f"at login {turn}")
-                    require_equal(due - set(ids), set(), f"acknowledged after login {turn}, not delivered")
-                    # What he missed before is in his history, up to what he got.
-                    if ids[0] > 1:
-                        listed = [m["msg_id"] for m in client.list(group, ids[0] - 1, 20, wire.GROUP)]
-                        wanted = list(range(ids[0] - 1, max(0, ids[0] - 21), -1))
-                        require_equal(listed, wanted, "the ids before")
-                    counted.append(len(ids))
+    def check(a, b, w, *readers):
+        group = groups.admin_create(server, [a, b, w, *readers], a)
+        others = [Stream(server, user, group, pause=0.001) for user in (a, b)]
+        with Streams(*others) as streams, log_in(server, w, wire.ANDROID) as writer:
+            said = 0
 
-    for_each_members(server, 5, check)
-    return f"{len(counted)} logins, {sum(counted)} deliveries"
+            def write(count):
+                nonlocal said
+                seqs = []
+                for _ in range(count):
+                    said += 1
+                    seqs.append(writer.send_text(group, b"in flight %d" % said, kind=wire.GROUP_TEXT))
+                    time.sleep(rng.random() * 0.0005)
+                return seqs
+
+            for turn in range(16):
+                user = readers[turn % len(readers)]
+                with Client(server.address) as client:
+                    flight = write(rng.randint(0, 4))
+                    seq = client.send(wire.LOGIN_REQ, user_name=user.name, password=user.secret,
+                                      online_status=wire.ONLINE, client_type=rng.choice((wire.MAC, wire.IOS)),
+                                      client_version="acceptance")
+                    flight += write(rng.randint(1, 8))
+                    require_equal(client.expect(wire.LOGIN_RES, 30, seq)["result_code"], wire.OK, "login")
+                    client.user_id = user.id
+                    ready = time.monotonic()
+                    page = [m["msg_id"] for m in client.list(group, kind=wire.GROUP)]
+                    due = {writer.ack_of(number, 30) for number in write(4)}
+                    for number in flight:
+                        writer.ack_of(number, 30)
+                    due |= streams.begun_after(ready) & streams.before(time.monotonic())
+                    writer.pending.clear()
+                    got = []
+                    while not got or got[-1] < max(due):
+                        got.append(client.expect(wire.MSG_DATA)["msg_id"])
+                    require_run(got, f"at login {turn}")
+                    require_run(page[::-1], f"in the list at login {turn}")
+                    newest = page[0] if page else 0
+                    require(got[0] <= newest + 1, f"listed to {newest}, pushed from {got[0]}, login {turn}")
+                    require_equal(due - set(got), set(), f"begun after login {turn}, not pushed")
+                    counted.append(newest + 1 - got[0])
+                    time.sleep(rng.random() * 0.02)
+
+    for_each_members(server, 6, check)
+    return f"{len(counted)} logins, {sum(counted)} messages in both the list and the pushes"
 
 
 @row("GR3", slow=True)
