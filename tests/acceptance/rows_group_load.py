@@ -92,8 +92,8 @@ def no_storm(ctx):
     if before is None:
         return "records not counted: no ringtalkctl"
     more = {kind: count - before.get(kind, 0) for kind, count in after.items()}
-    require_equal(more.get("message"), 100, f"records of messages, {more}")
-    require(sum(more.values()) <= 100 + 100 + 50, f"records for 100 messages to {LARGE} members: {more}")
+    # A record for each message, perhaps one for its author's position, and what a stop and a start write.
+    require(100 <= sum(more.values()) <= 250, f"records for 100 messages to {LARGE} members: {more}")
     return f"records for 100 messages: {more}"
 
 
