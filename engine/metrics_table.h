@@ -121,6 +121,8 @@ RT_GAUGE(connections_bytes, "structure_bytes", "structure=\"connections\"", byte
 RT_GAUGE(session_table_bytes, "structure_bytes", "structure=\"session_table\"", bytes, "")
 RT_GAUGE(online_users_bytes, "structure_bytes", "structure=\"online_users\"", bytes, "")
 RT_GAUGE(directory_bytes, "structure_bytes", "structure=\"directory\"", bytes, "")
+RT_GAUGE(memberships_bytes, "structure_bytes", "structure=\"memberships\"", bytes, "")
+RT_GAUGE(groups_bytes, "structure_bytes", "structure=\"groups\"", bytes, "")
 
 // Logins
 RT_COUNTER(logins_accepted, "logins_total", "outcome=\"accepted\"", none,

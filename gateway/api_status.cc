@@ -48,6 +48,7 @@ json limits_json(const shard::Limits& limits) {
           {"idle_mobile_s", limits.idle_mobile_s},
           {"send_stall_s", limits.send_stall_s},
           {"send_decision_ms", limits.send_decision_ms},
+          {"group_members_max", limits.group_members_max},
           {"token_hours", limits.token_hours}};
 }
 

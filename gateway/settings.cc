@@ -94,6 +94,12 @@ void add_limits(engine::ConfigSchema& schema, LimitSettings& limits) {
       "send_decision_ms", limits.send_decision_ms, {100, 60'000},
       "Milliseconds after which a message that could not be made durable is refused for good: it\n"
       "is never stored later. Keep it below the time after which clients send again.");
+  schema.number("group_members_max", limits.group_members_max, {2, 20'000},
+                "Members that users may bring together in one group. The administration's groups "
+                "may have\n1,000,000.");
+  schema.boolean("group_session_revive", limits.group_session_revive,
+                 "true: a group that a member took off his conversation list comes back when "
+                 "anybody writes\nin it. false: when he himself does.");
   schema.bytes("memory_bytes_max", limits.memory_bytes_max, {0, int64_t{1} << 50},
                "Refuse to start if the memory sum printed at start is larger. 0: no such check.");
 }
@@ -152,6 +158,7 @@ engine::ConfigSchema settings_schema(Settings& settings) {
                      "limits.push_queue_bytes", "limits.send_stall_s", "limits.idle_pc_s",
                      "limits.idle_mobile_s", "limits.anonymous_per_address",
                      "limits.connects_per_second_per_address", "limits.send_decision_ms",
+                     "limits.group_members_max", "limits.group_session_revive",
                      "login.allowed_states", "login.token_hours", "log.level"});
   // Known, but no settings: the file itself, and what test builds look at.
   for (const char* name : {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE",

@@ -28,6 +28,8 @@ struct LimitSettings {
   uint32_t anonymous_per_address           = 256;
   uint32_t connects_per_second_per_address = 200;
   uint32_t send_decision_ms                = 4000;
+  uint32_t group_members_max               = 2000;
+  bool group_session_revive                = false;
   uint64_t memory_bytes_max                = 0;  // 0: none
 };
 

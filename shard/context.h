@@ -26,6 +26,8 @@ using Mailbox = engine::Mailbox<Event>;
 using engine::Counter;
 
 class Presence;
+class Groups;
+class Memberships;
 
 // The gateway's part that a shard needs: a connection for a descriptor that arrived from elsewhere.
 class Doors {
@@ -48,6 +50,8 @@ struct Context {
   Rosters& rosters;
   Doors* doors       = nullptr;
   Presence* presence = nullptr;
+  Groups* groups     = nullptr;
+  Memberships* memberships = nullptr;
 
   SessionTable sessions;
   Users users;

@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "proto/file.pb.h"
-#include "proto/group.pb.h"
 #include "proto/login.pb.h"
 #include "proto/message.pb.h"
 #include "proto/message_view.h"
@@ -12,6 +11,7 @@
 #include "shard/contacts.h"
 #include "shard/extension.h"
 #include "shard/frames.h"
+#include "shard/group_commands.h"
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
@@ -58,6 +58,10 @@ constexpr Dispatch::Row Dispatch::kRows[] = {
     {CommandId::get_latest_msg_id_request, kOpen, kPaced, &Dispatch::latest_message_id},
     {CommandId::get_msg_by_id_request, kOpen, kPaced, &Dispatch::messages_by_id},
     {CommandId::normal_group_list_request, kOpen, kPaced, &Dispatch::normal_groups},
+    {CommandId::group_info_list_request, kOpen, kPaced, &Dispatch::group_info},
+    {CommandId::group_create_request, kOpen, kPaced, &Dispatch::create_group},
+    {CommandId::group_change_member_request, kOpen, kPaced, &Dispatch::change_members},
+    {CommandId::group_shield_request, kOpen, kPaced, &Dispatch::mute_group},
     {CommandId::file_has_offline_request, kOpen, kPaced, &Dispatch::offline_files},
     {CommandId::p2p_cmd_msg, kOpen, kFree, &Dispatch::relayed},
     {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, &Dispatch::heartbeat},
@@ -240,14 +244,24 @@ Taken Dispatch::departments(Session& session, const Split& frame) {
   return contacts_.departments(session, frame.header.sequence, frame.body);
 }
 
-// Nobody can make a group yet; clients wait for the answer before they go on after their login.
 Taken Dispatch::normal_groups(Session& session, const Split& frame) {
-  IM::Group::IMNormalGroupListReq request;
-  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
-  IM::Group::IMNormalGroupListRsp response;
-  response.set_user_id(raw(session.user));
-  answer(session, frame_of(CommandId::normal_group_list_response, frame.header.sequence, response));
-  return Taken::taken;
+  return groups_.list(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::group_info(Session& session, const Split& frame) {
+  return groups_.info(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::create_group(Session& session, const Split& frame) {
+  return groups_.create(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::change_members(Session& session, const Split& frame) {
+  return groups_.change(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::mute_group(Session& session, const Split& frame) {
+  return groups_.mute(session, frame.header.sequence, frame.body);
 }
 
 Taken Dispatch::relayed(Session& session, const Split& frame) {

@@ -25,11 +25,13 @@ class Unread;
 class ReadMarks;
 class SessionList;
 class Contacts;
+class GroupCommands;
 
 class Dispatch {
  public:
   Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread,
-           ReadMarks& read_marks, SessionList& session_list, Contacts& contacts)
+           ReadMarks& read_marks, SessionList& session_list, Contacts& contacts,
+           GroupCommands& groups)
       : context_(context),
         login_(login),
         messages_(messages),
@@ -37,7 +39,8 @@ class Dispatch {
         unread_(unread),
         read_marks_(read_marks),
         session_list_(session_list),
-        contacts_(contacts) {}
+        contacts_(contacts),
+        groups_(groups) {}
 
   // `frame` is whole. Its bytes are valid during the call only.
   Taken take(Session& session, const proto::Split& frame);
@@ -75,6 +78,10 @@ class Dispatch {
   Taken users_status(Session& session, const proto::Split& frame);
   Taken departments(Session& session, const proto::Split& frame);
   Taken normal_groups(Session& session, const proto::Split& frame);
+  Taken group_info(Session& session, const proto::Split& frame);
+  Taken create_group(Session& session, const proto::Split& frame);
+  Taken change_members(Session& session, const proto::Split& frame);
+  Taken mute_group(Session& session, const proto::Split& frame);
   Taken relayed(Session& session, const proto::Split& frame);
   Taken hello_said(Session& session, const proto::Split& frame);
 
@@ -86,6 +93,7 @@ class Dispatch {
   ReadMarks& read_marks_;
   SessionList& session_list_;
   Contacts& contacts_;
+  GroupCommands& groups_;
 };
 
 }  // namespace ringtalk::shard

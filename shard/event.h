@@ -9,6 +9,9 @@
 //   sessions_ask            sessions_done    the newest messages of these conversations of yours
 //   users_ask               users_done       these users exist now, or changed
 //   operator_ask            operator_done    your sessions, or throw this user out
+//   group_ask               group_done       do or tell something with your group
+//   group_deliver           group_heard      give this to your connections in the group
+//   group_news              group_heard      the group's members changed
 //   PUSH (needs a reserved slot)
 //   handover                                 this connection is yours now
 //   deliver                                  give this to your user's devices
@@ -57,6 +60,11 @@ enum class EventKind : uint32_t {
   sessions_done,
   relay,
   presence_news,
+  group_ask,
+  group_done,
+  group_deliver,
+  group_news,
+  group_heard,
 };
 
 struct LoginAsk {
@@ -104,6 +112,7 @@ struct AppendHead {
 struct AppendAsk {
   static constexpr EventKind kKind = EventKind::append_ask;
   uint32_t pending;
+  SessionKey session;        // the sender's, on his home
   engine::Payload* message;  // AppendHead, then the body
 };
 
@@ -134,9 +143,11 @@ struct PageAsk {
   static constexpr EventKind kKind = EventKind::page_ask;
   SessionKey session;
   UserId user;
-  UserId peer;
+  uint32_t peer;  // user or group, as asked: it is echoed
+  ConversationId conversation;
   uint32_t from;   // as asked: it is echoed
   uint32_t count;  // already limited
+  uint32_t first;  // what is older is not for him
   uint16_t sequence;
   PageKind kind;
   engine::Payload* ids;  // listed: uint32_t[], newest first; else null
@@ -229,6 +240,56 @@ struct Relay {
 struct PresenceNews {
   static constexpr EventKind kKind = EventKind::presence_news;
   engine::Payload* changes;  // PresenceChange[], see presence.h
+};
+
+enum class GroupOp : uint8_t {
+  open,     // tell the shards of those who are in it
+  add,      // body: UserId[]
+  remove,   // body: UserId[]
+  info,     // if the version is larger than `value`
+  refresh,  // its row was changed
+  dismiss,
+};
+
+struct GroupAsk {
+  static constexpr EventKind kKind = EventKind::group_ask;
+  uint32_t ticket;
+  GroupId group;
+  UserId user;         // who asks; 0: the administration
+  SessionKey session;  // his, on his home
+  uint32_t value;      // info: version known; add: most members allowed
+  GroupOp op;
+  bool member;  // his home says that he is in it
+  bool muted;   // info: and that he muted it
+  engine::Payload* body;
+};
+
+struct GroupDone {
+  static constexpr EventKind kKind = EventKind::group_done;
+  uint32_t ticket;
+  Error error;
+  engine::Payload* body;  // see groups.h; null: none
+};
+
+struct GroupDeliver {
+  static constexpr EventKind kKind = EventKind::group_deliver;
+  GroupId group;
+  UserId author;
+  uint32_t msg_id;
+  SessionKey session;      // the author's, on his home: it has its acknowledgement
+  engine::Payload* frame;  // 0x0301, whole
+};
+
+struct GroupNews {
+  static constexpr EventKind kKind = EventKind::group_news;
+  uint32_t ticket;
+  GroupId group;
+  engine::Payload* body;  // see membership.h
+};
+
+struct GroupHeard {
+  static constexpr EventKind kKind = EventKind::group_heard;
+  uint32_t ticket;  // of news; 0: of a message, which is with all connections
 };
 
 class Event {

@@ -3,6 +3,7 @@
 #include "proto/parse.h"
 #include "proto/utf8.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 
 namespace ringtalk::shard {
 namespace {
@@ -42,9 +43,14 @@ void refuse(Context& context, Session* session, proto::CommandId command, uint16
 ExtResult refusal_of(const Context& context, const Session& session,
                      const proto::MessageDataView& message) {
   const UserId to{message.to_session_id};
-  if (proto::is_group(message.type)) return IM::Ext::Sys::EXT_RESULT_NOT_EXIST;
-  if (to == session.user) return IM::Ext::Sys::EXT_RESULT_PARAM;
-  if (!context.directory.reachable(to)) return IM::Ext::Sys::EXT_RESULT_NOT_EXIST;
+  if (proto::is_group(message.type)) {
+    if (!context.memberships->find(session.user, GroupId(message.to_session_id)))
+      return IM::Ext::Sys::EXT_RESULT_NOT_EXIST;
+  } else if (to == session.user) {
+    return IM::Ext::Sys::EXT_RESULT_PARAM;
+  } else if (!context.directory.reachable(to)) {
+    return IM::Ext::Sys::EXT_RESULT_NOT_EXIST;
+  }
   const bool sound   = proto::is_audio(message.type);
   const size_t bytes = message.data.size();
   if (bytes > (sound ? kSoundBytesMax : kTextBytesMax)) return IM::Ext::Sys::EXT_RESULT_LIMIT;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 
 #include "engine/payload.h"
+#include "engine/send_queue.h"
 #include "proto/command.h"
 #include "proto/encode.h"
 #include "proto/message_view.h"
@@ -49,6 +51,19 @@ inline void push(Context& context, Session& session, const engine::PayloadRef& f
   }
   context.metrics.add(Counter::frames_out);
   session.push(frame);
+}
+
+// The same for frames that many get: small ones are copied, so that their counts are not fought over.
+inline void push_shared(Context& context, Session& session, const engine::PayloadRef& frames,
+                        uint32_t count) {
+  const Bytes bytes = frames.bytes();
+  if (is_too_slow(context, session, bytes.size())) {
+    context.metrics.add(Counter::close_slow_reader);
+    return session.abort();
+  }
+  context.metrics.add(Counter::frames_out, count);
+  if (bytes.size() > engine::SendQueue::kCopyBytesMax) return session.push(frames);
+  std::memcpy(session.reserve(static_cast<uint32_t>(bytes.size())), bytes.data(), bytes.size());
 }
 
 // "[语音]" in the form of a text message: what lists show for a sound.

@@ -9,6 +9,7 @@
 #include "proto/parse.h"
 #include "shard/extension.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 
 namespace ringtalk::shard {
 namespace {
@@ -31,25 +32,27 @@ M response_to(const PageAsk& ask, IM::BaseDefine::SessionType type) {
   M response;
   response.set_user_id(raw(ask.user));
   response.set_session_type(type);
-  response.set_session_id(raw(ask.peer));
+  response.set_session_id(ask.peer);
   return response;
+}
+
+IM::BaseDefine::SessionType type_of(const PageAsk& ask) {
+  return ask.conversation.is_group() ? IM::BaseDefine::SESSION_TYPE_GROUP
+                                     : IM::BaseDefine::SESSION_TYPE_SINGLE;
 }
 
 template <class M>
 PageAsk ask_of(const Session& session, uint16_t sequence, PageKind kind, const M& request) {
-  return {.session  = session.key,
-          .user     = session.user,
-          .peer     = UserId(request.session_id()),
-          .from     = 0,
-          .count    = 0,
-          .sequence = sequence,
-          .kind     = kind,
-          .ids      = nullptr};
-}
-
-template <class M>
-bool is_single(const M& request) {
-  return request.session_type() == IM::BaseDefine::SESSION_TYPE_SINGLE;
+  return {.session      = session.key,
+          .user         = session.user,
+          .peer         = request.session_id(),
+          .conversation = {},
+          .from         = 0,
+          .count        = 0,
+          .first        = 1,
+          .sequence     = sequence,
+          .kind         = kind,
+          .ids          = nullptr};
 }
 
 // Newest first, each once, without 0: the first kHistoryCountMax different ones.
@@ -70,8 +73,17 @@ std::vector<uint32_t> first_ids(const Ids& asked) {
 // --- asker's home ------------------------------------------------------------------------------------
 
 // Else it looks like a conversation that nobody began.
-bool History::is_ordinary(const Session& session, const PageAsk& ask, bool single) {
-  return single && ask.peer != session.user && raw(ask.peer) != 0;
+bool History::find_conversation(PageAsk& ask, uint32_t type) const {
+  if (type == IM::BaseDefine::SESSION_TYPE_GROUP) {
+    const Held* held = context_.memberships->find(ask.user, GroupId(ask.peer));
+    if (!held) return false;
+    ask.conversation = ConversationId::group(held->group);
+    ask.first        = held->first;
+    return true;
+  }
+  if (ask.peer == 0 || ask.peer == raw(ask.user)) return false;
+  ask.conversation = ConversationId::single(ask.user, UserId(ask.peer));
+  return true;
 }
 
 Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
@@ -80,7 +92,7 @@ Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
   PageAsk ask = ask_of(session, sequence, PageKind::page, request);
   ask.from    = request.msg_id_begin();
   ask.count   = std::min(request.msg_cnt(), kHistoryCountMax);
-  if (is_ordinary(session, ask, is_single(request)) && ask.count > 0)
+  if (ask.count > 0 && find_conversation(ask, request.session_type()))
     return submit(session, ask, {}, ask.count);
   auto empty = response_to<IM::Message::IMGetMsgListRsp>(ask, request.session_type());
   empty.set_msg_id_begin(ask.from);
@@ -91,9 +103,9 @@ Taken History::ask(Session& session, uint16_t sequence, Bytes body) {
 Taken History::ask_listed(Session& session, uint16_t sequence, Bytes body) {
   IM::Message::IMGetMsgByIdReq request;
   if (!proto::parse(request, body)) return unparsable(context_, session);
-  const PageAsk ask = ask_of(session, sequence, PageKind::listed, request);
-  const auto ids    = first_ids(request.msg_id_list());
-  if (is_ordinary(session, ask, is_single(request)) && !ids.empty())
+  PageAsk ask    = ask_of(session, sequence, PageKind::listed, request);
+  const auto ids = first_ids(request.msg_id_list());
+  if (!ids.empty() && find_conversation(ask, request.session_type()))
     return submit(session, ask, ids, static_cast<uint32_t>(ids.size()));
   const auto empty = response_to<IM::Message::IMGetMsgByIdRsp>(ask, request.session_type());
   answer(session, frame_of(proto::CommandId::get_msg_by_id_response, sequence, empty));
@@ -103,8 +115,8 @@ Taken History::ask_listed(Session& session, uint16_t sequence, Bytes body) {
 Taken History::ask_newest(Session& session, uint16_t sequence, Bytes body) {
   IM::Message::IMGetLatestMsgIdReq request;
   if (!proto::parse(request, body)) return unparsable(context_, session);
-  const PageAsk ask = ask_of(session, sequence, PageKind::newest, request);
-  if (is_ordinary(session, ask, is_single(request))) return submit(session, ask, {}, 0);
+  PageAsk ask = ask_of(session, sequence, PageKind::newest, request);
+  if (find_conversation(ask, request.session_type())) return submit(session, ask, {}, 0);
   auto none = response_to<IM::Message::IMGetLatestMsgIdRsp>(ask, request.session_type());
   none.set_latest_msg_id(0);
   answer(session, frame_of(proto::CommandId::get_latest_msg_id_response, sequence, none));
@@ -112,7 +124,7 @@ Taken History::ask_newest(Session& session, uint16_t sequence, Bytes body) {
 }
 
 Taken History::submit(Session& session, PageAsk ask, std::span<const uint32_t> ids, uint32_t cost) {
-  const uint32_t at = context_.home_of(ConversationId::single(ask.user, ask.peer));
+  const uint32_t at = context_.home_of(ask.conversation);
   if (at != context_.self && !context_.mailbox.open_request(at)) return context_.stall(session);
   context_.charge(session, cost);
   session.busy = true;
@@ -151,10 +163,9 @@ void History::on_page_ask(uint32_t from, const PageAsk& ask) { begin(from, ask);
 void History::begin(uint32_t origin, const PageAsk& ask) {
   const PayloadRef ids = PayloadRef::adopt(ask.ids);
   if (ask.kind == PageKind::newest) {
-    auto response =
-        response_to<IM::Message::IMGetLatestMsgIdRsp>(ask, IM::BaseDefine::SESSION_TYPE_SINGLE);
-    const auto conversation = ConversationId::single(ask.user, ask.peer);
-    response.set_latest_msg_id(context_.store.head(conversation).newest);
+    auto response         = response_to<IM::Message::IMGetLatestMsgIdRsp>(ask, type_of(ask));
+    const uint32_t newest = context_.store.head(ask.conversation).newest;
+    response.set_latest_msg_id(newest >= ask.first ? newest : 0);
     return reply(origin, ask,
                  frame_of(proto::CommandId::get_latest_msg_id_response, ask.sequence, response));
   }
@@ -172,10 +183,9 @@ void History::begin(uint32_t origin, const PageAsk& ask) {
 }
 
 void History::make_spans(Read& read, std::span<const uint32_t> ids) const {
-  const auto conversation = ConversationId::single(read.ask.user, read.ask.peer);
-  const uint32_t newest   = context_.store.head(conversation).newest;
+  const uint32_t newest = context_.store.head(read.ask.conversation).newest;
   for (const uint32_t id : ids) {
-    if (id > newest) continue;
+    if (id > newest || id < read.ask.first) continue;
     if (!read.spans.empty() && read.spans.back().from - read.spans.back().count == id) {
       ++read.spans.back().count;
     } else {
@@ -213,7 +223,7 @@ Result<void> History::read(uint64_t cookie) {
   const Span span  = read.spans[cookie & 0xffff];
   const auto room  = kHistoryBytesMax - std::min<uint64_t>(read.bytes, kHistoryBytesMax - 1);
   return context_.store.read_page(
-      {.conversation = ConversationId::single(read.ask.user, read.ask.peer),
+      {.conversation = read.ask.conversation,
        .from         = span.from,
        .count        = span.count,
        .bytes_max    = static_cast<uint32_t>(room),
@@ -244,11 +254,10 @@ void History::on_page(uint64_t cookie, Error error, std::span<const store::Messa
   }
   const auto found = static_cast<uint32_t>(page.size());
   if (damaged && found + 1 < span.count) {
-    const auto conversation = ConversationId::single(read.ask.user, read.ask.peer);
-    const uint32_t newest   = context_.store.head(conversation).newest;
-    const uint32_t top      = span.from == 0 ? newest : std::min(span.from, newest);
-    const uint32_t bad      = page.empty() ? top : page.back().msg_id - 1;
-    span                    = {bad - 1, span.count - found - 1};
+    const uint32_t newest = context_.store.head(read.ask.conversation).newest;
+    const uint32_t top    = span.from == 0 ? newest : std::min(span.from, newest);
+    const uint32_t bad    = page.empty() ? top : page.back().msg_id - 1;
+    span                  = {bad - 1, span.count - found - 1};
     if (bad > 1) start(cookie);
   } else if (!damaged && found > 0 && found < span.count) {
     read.floor = std::max(read.floor, page.back().msg_id);
@@ -270,7 +279,7 @@ PayloadRef History::encode(Read& read) {
       bytes += message.body.size();
       if (message.msg_id < read.floor || (bytes > kHistoryBytesMax && response.msg_list_size() > 0))
         break;
-      if (!IM::BaseDefine::MsgType_IsValid(message.type))
+      if (message.msg_id < read.ask.first || !IM::BaseDefine::MsgType_IsValid(message.type))
         continue;  // one such row spoils a client's list
       auto& info = *response.add_msg_list();
       info.set_msg_id(message.msg_id);
@@ -280,13 +289,12 @@ PayloadRef History::encode(Read& read) {
       info.set_msg_data(std::move(message.body));
     }
   };
-  constexpr auto kSingle = IM::BaseDefine::SESSION_TYPE_SINGLE;
   if (ask.kind == PageKind::listed) {
-    auto response = response_to<IM::Message::IMGetMsgByIdRsp>(ask, kSingle);
+    auto response = response_to<IM::Message::IMGetMsgByIdRsp>(ask, type_of(ask));
     fill(response);
     return frame_of(proto::CommandId::get_msg_by_id_response, ask.sequence, response);
   }
-  auto response = response_to<IM::Message::IMGetMsgListRsp>(ask, kSingle);
+  auto response = response_to<IM::Message::IMGetMsgListRsp>(ask, type_of(ask));
   response.set_msg_id_begin(ask.from);
   fill(response);
   return frame_of(proto::CommandId::get_msg_list_response, ask.sequence, response);

@@ -8,7 +8,8 @@
 //        neighbours, newest first.
 // Bound  100 messages and 380 KiB of bodies per answer, kSpansAtOnce reads for it at once; one answer
 //        per session at a time.
-// Rules  A pair contains the asker by construction. A conversation that is not his, or not there,
+// Rules  A pair contains the asker by construction; of a group he is in, nothing before his first
+//        message is there for him. A conversation that is not his, or not there,
 //        looks like an empty one. Storage failed: no answer (an empty list would be believed). A
 //        damaged message is left out; what lies before it is still read. A message that no longer
 //        fits ends the answer: nothing older is in it, so that asking on finds everything.
@@ -65,7 +66,7 @@ class History {
     std::vector<Found> found;
   };
 
-  static bool is_ordinary(const Session& session, const PageAsk& ask, bool single);
+  bool find_conversation(PageAsk& ask, uint32_t type) const;
   Taken submit(Session& session, PageAsk ask, std::span<const uint32_t> ids, uint32_t cost);
   void begin(uint32_t origin, const PageAsk& ask);
   void make_spans(Read& read, std::span<const uint32_t> ids) const;

@@ -17,6 +17,7 @@ inline constexpr uint32_t kSoundBytesMin       = 5;  // 4 bytes duration and som
 inline constexpr uint32_t kSoundBytesMax       = 256 * kKiB;
 inline constexpr uint32_t kRelayBytesMax       = 4 * kKiB;     // of a pass-through command
 inline constexpr uint32_t kClientMsgIdMax      = 64;           // bytes
+inline constexpr uint32_t kGroupTextMax        = 256;          // characters of a name, an avatar
 inline constexpr uint32_t kHistoryCountMax     = 100;          // messages of one 0x030a, 0x030e
 inline constexpr uint32_t kHistoryBytesMax     = 380 * kKiB;   // bodies of one 0x030a, 0x030e
 inline constexpr uint32_t kSendsInFlightMax    = 256;          // per session; the rest waits unread
@@ -50,6 +51,8 @@ struct Limits {
   uint32_t wrong_passwords_max        = 10;
   uint32_t wrong_password_window_s    = 1800;
   uint32_t token_hours                = 24;
+  uint32_t group_members_max          = 2000;   // that members may bring together
+  bool group_session_revive           = false;  // see SessionList
   uint32_t anonymous_per_address      = 256;        // of one shard, as the next
   uint32_t connects_per_second        = 200;        // from one address
   uint64_t repeat_window_bytes        = 64 * kMiB;  // whole process

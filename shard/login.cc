@@ -8,6 +8,7 @@
 #include "proto/parse.h"
 #include "proto/utf8.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 #include "shard/presence.h"
 #include "shard/profile.h"
 
@@ -80,7 +81,7 @@ void Login::on_verdict(SessionKey key, const LoginDone& done) {
   session->user        = done.user;
   session->client_type = done.client_type;
   if (context_.home_of(done.user) == context_.self)
-    return open(*session, done.asked_ns, response, {});
+    return arrive(*session, done.asked_ns, std::move(response), {});
   session->state = SessionState::moving;
   Move move{.session  = key,
             .user     = done.user,
@@ -139,16 +140,26 @@ void Login::on_moved(Session& session, int32_t result) {
   context_.mailbox.unreserve(to);
   context_.metrics.add(Counter::handovers_refused);
   if (session.state != SessionState::moving) return;
-  answer(session, full_answer(move.sequence));
-  session.finish();
+  turn_away(session, move.response, Errc::full);
 }
 
-PayloadRef Login::full_answer(uint16_t sequence) {
-  IM::Login::IMLoginRes full;
-  full.set_server_time(context_.now_s());
-  full.set_result_code(IM::BaseDefine::REFUSE_REASON_MSG_SERVER_FULL);
-  full.set_result_string(kFull);
-  return frame_of(CommandId::login_response, sequence, full);
+PayloadRef Login::refusal(uint16_t sequence, uint32_t code, const char* text) {
+  IM::Login::IMLoginRes response;
+  response.set_server_time(context_.now_s());
+  response.set_result_code(static_cast<IM::BaseDefine::ResultType>(code));
+  response.set_result_string(text);
+  return frame_of(CommandId::login_response, sequence, response);
+}
+
+// Instead of `response`, which would have let him in.
+void Login::turn_away(Session& session, const PayloadRef& response, Errc why) {
+  const uint16_t sequence = proto::decode_header(response.bytes().data()).sequence;
+  const bool full         = why == Errc::full;
+  answer(session, refusal(sequence,
+                          full ? IM::BaseDefine::REFUSE_REASON_MSG_SERVER_FULL
+                               : IM::BaseDefine::REFUSE_REASON_NO_DB_SERVER,
+                          full ? kFull : kUnavailable));
+  session.finish();
 }
 
 // --- desk -----------------------------------------------------------------------------------------------------
@@ -272,12 +283,7 @@ void Login::accept(const Case& login, const store::Account& account) {
 }
 
 void Login::refuse(const Case& login, uint32_t code, const char* text) {
-  IM::Login::IMLoginRes response;
-  response.set_server_time(context_.now_s());
-  response.set_result_code(static_cast<IM::BaseDefine::ResultType>(code));
-  response.set_result_string(text);
-  reply(login, LoginVerdict::refused, UserId{},
-        frame_of(CommandId::login_response, login.sequence, response));
+  reply(login, LoginVerdict::refused, UserId{}, refusal(login.sequence, code, text));
 }
 
 void Login::reply(const Case& login, LoginVerdict verdict, UserId user, PayloadRef response) {
@@ -290,12 +296,27 @@ void Login::reply(const Case& login, LoginVerdict verdict, UserId user, PayloadR
 // --- home -------------------------------------------------------------------------------------------------------
 
 void Login::on_handover(const Handover& handover) {
-  const PayloadRef response = PayloadRef::adopt(handover.response);
-  const PayloadRef unread   = PayloadRef::adopt(handover.unread);
-  Session& session          = context_.doors->adopt(handover.slot, handover.address);
-  session.user              = handover.user;
-  session.client_type       = handover.client_type;
-  open(session, handover.asked_ns, response, unread.bytes());
+  PayloadRef response = PayloadRef::adopt(handover.response);
+  PayloadRef unread   = PayloadRef::adopt(handover.unread);
+  Session& session    = context_.doors->adopt(handover.slot, handover.address);
+  session.user        = handover.user;
+  session.client_type = handover.client_type;
+  arrive(session, handover.asked_ns, std::move(response), std::move(unread));
+}
+
+// His groups come first: every message of theirs that is acknowledged behind his 0x0104 reaches him.
+void Login::arrive(Session& session, uint64_t asked_ns, PayloadRef response, PayloadRef unread) {
+  if (context_.memberships->known(session.user))
+    return open(session, asked_ns, response, unread.bytes());
+  session.state     = SessionState::moving;
+  const auto loaded = [this, key = session.key, asked_ns, response, unread](Result<void> groups) {
+    Session* arrived = context_.sessions.find(key);
+    if (!arrived || arrived->state != SessionState::moving) return;  // it did not wait
+    if (!groups) return turn_away(*arrived, response, groups.error().code);
+    open(*arrived, asked_ns, response, unread.bytes());
+  };
+  const auto asked = context_.memberships->load(session.user, loaded);
+  if (!asked) turn_away(session, response, asked.error().code);
 }
 
 void Login::expel(UserId user, uint64_t before_ns) {
@@ -310,10 +331,8 @@ void Login::expel(UserId user, uint64_t before_ns) {
 void Login::open(Session& session, uint64_t asked_ns, const PayloadRef& response, Bytes unread) {
   // What was proved may have changed between the proof and here.
   if (const auto at = expelled_.find(raw(session.user));
-      at != expelled_.end() && asked_ns < at->second) {
-    answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
-    return session.finish();
-  }
+      at != expelled_.end() && asked_ns < at->second)
+    return turn_away(session, response, Errc::full);
   // A login that replaces a session of its class takes no further place.
   bool replaces = false;
   context_.users.each_session(session.user, [&](const Session& other) {
@@ -323,14 +342,14 @@ void Login::open(Session& session, uint64_t asked_ns, const PayloadRef& response
   const uint32_t open = setup_.open_sessions.fetch_add(1, std::memory_order_relaxed);
   if (max > 0 && open >= max && !replaces) {
     setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
-    answer(session, full_answer(proto::decode_header(response.bytes().data()).sequence));
-    return session.finish();
+    return turn_away(session, response, Errc::full);
   }
   // Among the open ones before the other goes: a PC that replaces a PC was never away.
   session.state   = SessionState::open;
   session.since_s = context_.now_s();
   context_.metrics.add(engine::Gauge::sessions, 1);
   context_.users.attach(session);
+  context_.memberships->opened(session);
   kick_class(session.user, session.is_mobile(), IM::BaseDefine::KICK_REASON_DUPLICATE_USER,
              &session);
   answer(session, response);  // first of all on this connection
@@ -340,6 +359,7 @@ void Login::open(Session& session, uint64_t asked_ns, const PayloadRef& response
 
 void Login::closed(Session& session) {
   context_.metrics.add(engine::Gauge::sessions, -1);
+  context_.memberships->closed(session);
   context_.users.detach(session, context_.loop.now_ns());
   setup_.open_sessions.fetch_sub(1, std::memory_order_relaxed);
   context_.presence->closed(session);

@@ -5,7 +5,7 @@
 //                             token, memory or argon2id
 //   on_done() ◀─ login_done ─ whole 0x0104
 //     ├ refused: send, close
-//     └ accepted: pass the descriptor, then ── handover ───▶ kick the class, 0x0104, open
+//     └ accepted: pass the descriptor, then ── handover ───▶ his groups, kick the class, 0x0104, open
 //
 // One desk per name counts its wrong passwords (per source address) and knows who proved a password
 // lately, whichever shard accepted the connection.
@@ -88,7 +88,10 @@ class Login {
 
   void on_verdict(SessionKey session, const LoginDone& done);
   bool try_move(Move& move);
-  engine::PayloadRef full_answer(uint16_t sequence);
+  engine::PayloadRef refusal(uint16_t sequence, uint32_t code, const char* text);
+  void turn_away(Session& session, const engine::PayloadRef& response, Errc why);
+  void arrive(Session& session, uint64_t asked_ns, engine::PayloadRef response,
+              engine::PayloadRef unread);
   void open(Session& session, uint64_t asked_ns, const engine::PayloadRef& response, Bytes unread);
 
   Context& context_;

@@ -9,6 +9,8 @@
 #include "proto/utf8.h"
 #include "shard/extension.h"
 #include "shard/frames.h"
+#include "shard/groups.h"
+#include "shard/membership.h"
 
 namespace ringtalk::shard {
 
@@ -18,13 +20,31 @@ using proto::MessageDataView;
 
 Messages::~Messages() = default;
 
+namespace {
+
+ConversationId conversation_of(const Session& session, const MessageDataView& message) {
+  return proto::is_group(message.type)
+             ? ConversationId::group(GroupId(message.to_session_id))
+             : ConversationId::single(session.user, UserId(message.to_session_id));
+}
+
+// Who or what is written to, as the author names it.
+uint32_t target_of(ConversationId conversation, UserId author) {
+  return conversation.is_group() ? raw(conversation.group()) : raw(conversation.peer_of(author));
+}
+
+}  // namespace
+
 // --- author's home: checks ---------------------------------------------------------------------------
 
 bool Messages::acceptable(const Session& session, const MessageDataView& message) const {
   const UserId to{message.to_session_id};
-  // A group that does not exist and one the author is not in look the same; there are none yet.
-  if (proto::is_group(message.type)) return false;
-  if (to == session.user || !context_.directory.reachable(to)) return false;
+  if (proto::is_group(message.type)) {
+    // One that does not exist and one the author is not in look the same.
+    if (!context_.memberships->find(session.user, GroupId(message.to_session_id))) return false;
+  } else if (to == session.user || !context_.directory.reachable(to)) {
+    return false;
+  }
   if (message.client_msg_id &&
       (message.client_msg_id->empty() || message.client_msg_id->size() > kClientMsgIdMax ||
        !proto::valid_utf8(*message.client_msg_id)))
@@ -41,7 +61,9 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
   // The author is not part of `content`: it is compared among his own sends only.
   const uint64_t target = uint64_t{message.to_session_id} << 8 | static_cast<uint8_t>(message.type);
   const uint64_t body   = XXH3_64bits(message.data.data(), message.data.size());
-  Checked checked{.to = UserId(message.to_session_id), .content = mix(body ^ mix(target))};
+  Checked checked{.to           = message.to_session_id,
+                  .conversation = conversation_of(session, message),
+                  .content      = mix(body ^ mix(target))};
   checked.repeat_key =
       RepeatWindow::sequence_key(checked.content ^ mix(raw(session.user)), sequence);
   if (message.client_msg_id) {
@@ -54,8 +76,8 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
 
 Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
   if (!context_.store.has_room()) {
-    const auto conversation = ConversationId::single(session.user, UserId(message.to_session_id));
-    if (context_.home_of(conversation) == context_.self) return context_.wait_for_store(session);
+    if (context_.home_of(conversation_of(session, message)) == context_.self)
+      return context_.wait_for_store(session);
   }
   const Checked checked = fingerprints(session, sequence, message);
   UserEntry* user       = context_.users.find(session.user);
@@ -93,7 +115,8 @@ bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataVie
                                   : context_.repeats.find(checked.repeat_key, user, now);
   if (found && !found->waiting) {
     context_.metrics.add(Counter::sends_repeated);
-    acknowledge(session.key, sequence, user, checked.to, found->value);
+    acknowledge(session.key, sequence, user, checked.to, static_cast<uint8_t>(message.type),
+                found->value);
     return true;
   }
   if (found) {
@@ -124,9 +147,8 @@ void Messages::join(uint32_t pending, Session& session, uint16_t sequence) {
 
 Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView& message,
                       const Checked& checked) {
-  const auto conversation = ConversationId::single(session.user, checked.to);
-  const uint32_t place_at = context_.home_of(conversation);
-  const uint32_t receiver = context_.home_of(checked.to);
+  const ConversationId conversation = checked.conversation;
+  const uint32_t place_at           = context_.home_of(conversation);
   const AppendHead head{
       .conversation = conversation,
       .author       = session.user,
@@ -142,18 +164,26 @@ Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView
       return context_.stall(session);
     }
     const uint32_t pending = make_pending(session, sequence, head, checked);
-    context_.mailbox.push(place_at,
-                          Event::of(AppendAsk{pending, pack(head, message.data).release()}));
+    context_.mailbox.push(
+        place_at, Event::of(AppendAsk{pending, session.key, pack(head, message.data).release()}));
+    return Taken::taken;
+  }
+  if (conversation.is_group()) {
+    const uint32_t pending   = make_pending(session, sequence, head, checked);
+    const uint32_t placement = make_placement(context_.self, pending, session.key, head);
+    placements_[placement].message = pack(head, message.data);
+    place(placement);
     return Taken::taken;
   }
 
-  const bool far = receiver != context_.self;
+  const uint32_t receiver = context_.home_of(UserId(checked.to));
+  const bool far          = receiver != context_.self;
   if (far && !context_.mailbox.reserve(receiver)) {
     context_.metrics.add(Counter::lane_full);
     return context_.stall(session);
   }
   const uint32_t pending          = make_pending(session, sequence, head, checked);
-  const uint32_t placement        = make_placement(context_.self, pending, head);
+  const uint32_t placement        = make_placement(context_.self, pending, session.key, head);
   placements_[placement].reserved = far;
   const bool is_new =
       context_.store.head(conversation).newest == 0 || opening_.contains(conversation.key);
@@ -271,30 +301,37 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
   }
   drop_pending(index);
   if (!ok) {
-    context_.metrics.add(Counter::sends_refused_store);
-    tell_refused(pending.session, pending.sequence, IM::Ext::Sys::EXT_RESULT_STORAGE);
-    for (const Joined& other : joined)
-      tell_refused(other.session, other.sequence, IM::Ext::Sys::EXT_RESULT_STORAGE);
+    const bool rule = error.code == Errc::not_found;  // not in the group any more
+    const auto told = rule ? IM::Ext::Sys::EXT_RESULT_NOT_EXIST : IM::Ext::Sys::EXT_RESULT_STORAGE;
+    context_.metrics.add(rule ? Counter::sends_refused_rule : Counter::sends_refused_store);
+    tell_refused(pending.session, pending.sequence, told);
+    for (const Joined& other : joined) tell_refused(other.session, other.sequence, told);
     return;
   }
   context_.metrics.add(Counter::sends_acknowledged);
   if (engine::log::message_lines())  // never its content
     engine::log::write_each("message", {{"from", raw(pending.author)},
-                                        {"to", raw(pending.to)},
+                                        {"to", pending.to},
                                         {"msg_id", msg_id},
                                         {"type", uint32_t{pending.type}},
                                         {"bytes", body.size()},
                                         {"time", time}});
-  acknowledge(pending.session, pending.sequence, pending.author, pending.to, msg_id);
+  acknowledge(pending.session, pending.sequence, pending.author, pending.to, pending.type, msg_id);
   for (const Joined& other : joined)
-    acknowledge(other.session, other.sequence, pending.author, pending.to, msg_id);
+    acknowledge(other.session, other.sequence, pending.author, pending.to, pending.type, msg_id);
+  if (proto::is_group(proto::MessageType(pending.type))) {  // his other devices are in the fan-out
+    const GroupId group{pending.to};
+    context_.store.note_own(pending.author, ConversationId::group(group), msg_id);
+    context_.memberships->show(pending.author, group);
+    return;
+  }
 
   // The author's other devices.
   const UserEntry* user = context_.users.find(pending.author);
   const Session* sender = context_.sessions.find(pending.session);
   if (!user || !user->first || (user->first == sender && !sender->next_of_user)) return;
   const MessageDataView view{.from_user_id  = raw(pending.author),
-                             .to_session_id = raw(pending.to),
+                             .to_session_id = pending.to,
                              .msg_id        = msg_id,
                              .create_time   = time,
                              .type          = proto::MessageType(pending.type),
@@ -310,11 +347,12 @@ void Messages::tell_refused(SessionKey key, uint16_t sequence, uint32_t result) 
                 static_cast<ExtResult>(result));
 }
 
-void Messages::acknowledge(SessionKey key, uint16_t sequence, UserId author, UserId to,
-                           uint32_t msg_id) {
+void Messages::acknowledge(SessionKey key, uint16_t sequence, UserId author, uint32_t to,
+                           uint8_t type, uint32_t msg_id) {
   Session* session = context_.sessions.find(key);
   if (!session || !session->is_open()) return;
-  const proto::MessageAck ack{raw(author), raw(to), msg_id, proto::SessionType::single};
+  const proto::MessageAck ack{raw(author), to, msg_id,
+                              proto::session_type_of(proto::MessageType(type))};
   const size_t bytes = proto::message_ack_bytes(ack);
   proto::encode_message_ack({session->reserve(static_cast<uint32_t>(bytes)), bytes}, sequence, ack);
   context_.metrics.add(Counter::frames_out);
@@ -322,7 +360,8 @@ void Messages::acknowledge(SessionKey key, uint16_t sequence, UserId author, Use
 
 // --- conversation's home ---------------------------------------------------------------------------------
 
-uint32_t Messages::make_placement(uint32_t origin, uint32_t pending, const AppendHead& head) {
+uint32_t Messages::make_placement(uint32_t origin, uint32_t pending, SessionKey session,
+                                  const AppendHead& head) {
   if (placements_free_ == ~0u) {
     placements_free_ = static_cast<uint32_t>(placements_.size());
     placements_.emplace_back();
@@ -334,7 +373,8 @@ uint32_t Messages::make_placement(uint32_t origin, uint32_t pending, const Appen
   placement.origin   = origin;
   placement.pending  = pending;
   placement.head     = head;
-  placement.reserved = false;
+  placement.session  = session;
+  placement.reserved = placement.admitted = false;
   return index;
 }
 
@@ -362,14 +402,16 @@ void Messages::on_append_ask(uint32_t from, const AppendAsk& ask) {
   PayloadRef message = PayloadRef::adopt(ask.message);
   AppendHead head;
   std::memcpy(&head, message.bytes().data(), sizeof head);
-  const uint32_t placement       = make_placement(from, ask.pending, head);
+  const uint32_t placement       = make_placement(from, ask.pending, ask.session, head);
   placements_[placement].message = std::move(message);
   place(placement);
 }
 
 void Messages::place(uint32_t index) {
   const AppendHead& head = placements_[index].head;
-  const auto at          = opening_.find(head.conversation.key);
+  if (head.conversation.is_group())
+    return context_.groups->place(head.conversation.group(), head.author, index);
+  const auto at = opening_.find(head.conversation.key);
   if (at != opening_.end()) {
     at->second.waiting.push_back(index);
   } else if (context_.store.head(head.conversation).newest > 0) {
@@ -453,6 +495,7 @@ void Messages::on_tick() {
     return is_late;
   };
   std::erase_if(unplaced_, expired);
+  context_.groups->expire(expired);
   std::vector<uint64_t> again;
   for (auto& [key, opening] : opening_) {
     std::erase_if(opening.waiting, expired);
@@ -476,36 +519,54 @@ void Messages::on_appended(const store::Appended& result) {
 
 void Messages::refuse(uint32_t index, Error error) { finish_placement(index, error, 0, 0, {}); }
 
+void Messages::admitted(uint32_t index) {
+  placements_[index].admitted = true;
+  store_or_queue(index);
+}
+
 void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, uint32_t time,
                                 Bytes body) {
-  Placement& placement   = placements_[index];
-  const AppendHead head  = placement.head;
-  const uint32_t origin  = placement.origin;
-  const uint32_t pending = placement.pending;
-  const bool reserved    = std::exchange(placement.reserved, false);
-  PayloadRef message     = std::move(placement.message);
+  Placement placement          = std::move(placements_[index]);
+  placements_[index].reserved  = false;
+  const GroupId group          = placement.head.conversation.group();
+  const bool admitted          = placement.admitted;
   drop_placement(index);
+  tell_outcome(std::move(placement), error, msg_id, time, body);
+  if (admitted) context_.groups->decided(group);
+}
 
-  const UserId to         = head.conversation.peer_of(head.author);
-  const uint32_t receiver = context_.home_of(to);
-  if (origin == context_.self) {
-    decided(pending, error, msg_id, time, body);
+void Messages::tell_outcome(Placement placement, Error error, uint32_t msg_id, uint32_t time,
+                            Bytes body) {
+  const AppendHead& head = placement.head;
+  const bool reserved    = placement.reserved;
+  const bool group       = head.conversation.is_group();
+  if (placement.origin == context_.self) {
+    decided(placement.pending, error, msg_id, time, body);
   } else {
-    context_.mailbox.reply(origin,
-                           Event::of(AppendDone{pending, msg_id, time, error, message.release()}));
+    context_.mailbox.reply(placement.origin, Event::of(AppendDone{placement.pending, msg_id, time,
+                                                                  error,
+                                                                  placement.message.release()}));
   }
+  const UserId to         = group ? UserId{} : head.conversation.peer_of(head.author);
+  const uint32_t receiver = context_.home_of(to);
   if (error.code != Errc::ok) {
     if (reserved) context_.mailbox.unreserve(receiver);
     return;
   }
   context_.bus.publish({.conversation = head.conversation, .value = msg_id});
   const MessageDataView view{.from_user_id  = raw(head.author),
-                             .to_session_id = raw(to),
+                             .to_session_id = target_of(head.conversation, head.author),
                              .msg_id        = msg_id,
                              .create_time   = time,
                              .type          = proto::MessageType(head.type),
                              .data          = body};
   const size_t bytes = proto::message_data_bytes(view);
+  if (group) {
+    const PayloadRef frame = PayloadRef::adopt(Payload::make(bytes));
+    proto::encode_message_data({frame.get()->data(), bytes}, view);
+    return context_.groups->fan_out(head.conversation.group(), head.author, msg_id,
+                                    placement.session, frame);
+  }
   if (!reserved) {  // the receiver lives here
     if (!context_.users.find(to)) return;
     scratch_.resize(bytes);

@@ -1,4 +1,4 @@
-// Messages: one-to-one chat, from a client's 0x0301 to the acknowledgement and the deliveries.
+// Messages: chat, from a client's 0x0301 to the acknowledgement and the deliveries.
 //
 //   author's home                    conversation's home              receiver's home
 //   send(): check, pace, repeat?     place(): open row if new,
@@ -8,7 +8,8 @@
 //                                      └─ deliver ─────────────────▶  deliver(): 0x0301
 //
 // One of the two users is the smaller id, so at most two shards take part; each hop falls away when
-// both ends are the same shard.
+// both ends are the same shard. A group's home places its messages when Groups admits them, and Groups
+// takes them to all its members, the author's other devices among them.
 //
 // Order       Results of a conversation come from the store in id order and lanes keep it, so every
 //             session sees ids rising.
@@ -50,6 +51,10 @@ class Messages {
   void on_appended(const store::Appended& result);
   void recover(std::span<const store::Repeat> repeats);
 
+  // --- from Groups, on the group's home: a placement that waited may be stored, or will not be
+  void admitted(uint32_t placement);
+  void refuse(uint32_t placement, Error error);
+
   // What found the store full; once per turn.
   void on_turn();
   // Deadlines of messages that wait for their conversation's row or for room in the store.
@@ -64,7 +69,7 @@ class Messages {
   struct Pending {
     SessionKey session;
     UserId author{};
-    UserId to{};
+    uint32_t to         = 0;  // user or group
     uint64_t content    = 0;  // fingerprint of (target, type, data)
     uint64_t repeat_key = 0;
     uint64_t client_key = 0;
@@ -83,9 +88,11 @@ class Messages {
     uint32_t origin  = 0;  // shard of `pending`
     uint32_t pending = 0;
     AppendHead head{};
+    SessionKey session;          // the sender's
     engine::PayloadRef message;  // AppendHead and body; unset if the author is at home here
     uint32_t next = ~0u;
     bool reserved = false;  // a slot of the lane to the receiver's home
+    bool admitted = false;  // by Groups, which waits for the outcome
   };
   // The first messages of a conversation, until its row is durable.
   struct Opening {
@@ -93,7 +100,8 @@ class Messages {
     std::vector<uint32_t> waiting;
   };
   struct Checked {
-    UserId to;
+    uint32_t to;
+    ConversationId conversation;
     uint64_t content;
     uint64_t repeat_key;
     uint64_t client_key;
@@ -115,7 +123,8 @@ class Messages {
   void forget_repeat(const Pending& pending);
   void unlink_from_session(uint32_t index);
 
-  uint32_t make_placement(uint32_t origin, uint32_t pending, const AppendHead& head);
+  uint32_t make_placement(uint32_t origin, uint32_t pending, SessionKey session,
+                          const AppendHead& head);
   void drop_placement(uint32_t index);
   static engine::PayloadRef pack(const AppendHead& head, Bytes body);
   static Bytes body_of(const engine::PayloadRef& message);
@@ -125,13 +134,13 @@ class Messages {
   void place(uint32_t placement);
   void open_conversation(ConversationId conversation);
   void on_opened(ConversationId conversation, Result<void> opened);
-  void refuse(uint32_t placement, Error error);
   void finish_placement(uint32_t placement, Error error, uint32_t msg_id, uint32_t time,
                         Bytes body);
+  void tell_outcome(Placement placement, Error error, uint32_t msg_id, uint32_t time, Bytes body);
 
   void decided(uint32_t pending, Error error, uint32_t msg_id, uint32_t time, Bytes body);
   void tell_refused(SessionKey session, uint16_t sequence, uint32_t result);
-  void acknowledge(SessionKey session, uint16_t sequence, UserId author, UserId to,
+  void acknowledge(SessionKey session, uint16_t sequence, UserId author, uint32_t to, uint8_t type,
                    uint32_t msg_id);
   void deliver(UserId to, UserId author, uint32_t msg_id, Bytes frame, const Session* except);
   void push_to(Session& session, Bytes frame, engine::PayloadRef& shared);

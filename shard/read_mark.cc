@@ -5,18 +5,23 @@
 
 #include "proto/message.pb.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 
 namespace ringtalk::shard {
 
 Taken ReadMarks::ask(Session& session, const proto::MessageAck& ack) {
-  const Mark mark{session.key, session.user, UserId(ack.session_id), ack.msg_id};
-  // A group that he is not in and one that does not exist look the same; there are none yet.
-  if (ack.session_type != proto::SessionType::single || mark.peer == mark.user ||
-      raw(mark.peer) == 0)
+  const bool group = ack.session_type == proto::SessionType::group;
+  const UserId peer{ack.session_id};
+  if (group) {
+    // One that he is not in and one that does not exist look the same.
+    if (!context_.memberships->find(session.user, GroupId(ack.session_id))) return Taken::taken;
+  } else if (peer == session.user || raw(peer) == 0) {
     return Taken::taken;
-  const auto conversation = ConversationId::single(mark.user, mark.peer);
-  if (mark.msg_id != 0 && mark.msg_id <= context_.store.cursor(mark.user, conversation))
-    return Taken::taken;
+  }
+  const auto conversation = group ? ConversationId::group(GroupId(ack.session_id))
+                                  : ConversationId::single(session.user, peer);
+  const Mark mark{session.key, session.user, conversation, ack.msg_id};
+  if (mark.msg_id != 0 && mark.msg_id <= position_of(mark)) return Taken::taken;
   const uint32_t at = context_.home_of(conversation);
   if (at == context_.self) {
     move(mark, context_.store.head(conversation).newest);
@@ -67,11 +72,18 @@ void ReadMarks::on_newest_done(uint32_t from, const NewestDone& event) {
   session->wake();
 }
 
+// What lies before a member's first message is as good as read.
+uint32_t ReadMarks::position_of(const Mark& mark) const {
+  const uint32_t cursor = context_.store.cursor(mark.user, mark.conversation);
+  if (!mark.conversation.is_group()) return cursor;
+  const Held* held = context_.memberships->find(mark.user, mark.conversation.group());
+  return held ? std::max(cursor, held->first - 1) : cursor;
+}
+
 void ReadMarks::move(const Mark& mark, uint32_t newest) {
-  const auto conversation = ConversationId::single(mark.user, mark.peer);
   const uint32_t position = mark.msg_id == 0 ? newest : std::min(mark.msg_id, newest);
-  if (position <= context_.store.cursor(mark.user, conversation)) return;
-  context_.store.set_cursor(mark.user, conversation, position);
+  if (position <= position_of(mark)) return;
+  context_.store.set_cursor(mark.user, mark.conversation, position);
   context_.metrics.add(Counter::read_positions_moved);
   tell_others(mark, position);
 }
@@ -83,9 +95,12 @@ void ReadMarks::tell_others(const Mark& mark, uint32_t position) {
     if (!frame) {
       IM::Message::IMMsgDataReadNotify notify;
       notify.set_user_id(raw(mark.user));
-      notify.set_session_id(raw(mark.peer));
+      const bool group = mark.conversation.is_group();
+      notify.set_session_id(group ? raw(mark.conversation.group())
+                                  : raw(mark.conversation.peer_of(mark.user)));
       notify.set_msg_id(position);
-      notify.set_session_type(IM::BaseDefine::SESSION_TYPE_SINGLE);
+      notify.set_session_type(group ? IM::BaseDefine::SESSION_TYPE_GROUP
+                                    : IM::BaseDefine::SESSION_TYPE_SINGLE);
       frame = frame_of(proto::CommandId::msg_data_read_notify, 0, notify);
     }
     push(context_, session, frame);

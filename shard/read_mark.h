@@ -43,7 +43,7 @@ class ReadMarks {
   struct Mark {
     SessionKey session;
     UserId user{};
-    UserId peer{};
+    ConversationId conversation;
     uint32_t msg_id = 0;
   };
   struct Waiting {
@@ -55,6 +55,7 @@ class ReadMarks {
     NewestAsk ask;
   };
 
+  uint32_t position_of(const Mark& mark) const;
   void move(const Mark& mark, uint32_t newest);
   void tell_others(const Mark& mark, uint32_t position);
 

@@ -8,6 +8,7 @@
 #include "proto/parse.h"
 #include "shard/extension.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 #include "shard/read_mark.h"
 
 namespace ringtalk::shard {
@@ -20,6 +21,10 @@ namespace {
 
 constexpr uint64_t kAnswerBytesMax = 380 * kKiB;
 constexpr uint64_t kEntryBytes     = 48;  // fields of one entry, at most
+
+IM::BaseDefine::SessionType type_of(bool group) {
+  return group ? IM::BaseDefine::SESSION_TYPE_GROUP : IM::BaseDefine::SESSION_TYPE_SINGLE;
+}
 
 bool is_newer(const SessionFound& a, const SessionFound& b) {
   return a.time != b.time ? a.time > b.time : a.peer < b.peer;
@@ -58,13 +63,22 @@ void SessionList::on_rows(uint32_t index, Result<std::vector<store::SessionRow>>
     return complete(index);
   }
   Gathering& gathering = gatherings_[index];
-  if (Session* session = context_.sessions.find(gathering.session))
-    context_.charge(*session, kListMax + static_cast<uint32_t>(rows->size()));
   std::vector<std::vector<SessionWanted>> by_shard(context_.shards);
   for (const store::SessionRow& row : *rows) {
     const auto conversation = ConversationId::single(gathering.user, row.peer);
-    by_shard[context_.home_of(conversation)].push_back({conversation, row.peer, row.hidden_to});
+    by_shard[context_.home_of(conversation)].push_back(
+        {conversation, raw(row.peer), row.hidden_to});
   }
+  uint32_t groups = 0;
+  context_.memberships->each(gathering.user, [&](const Held& held, uint32_t) {
+    ++groups;
+    if (held.hidden_to > 0 && !context_.limits.group_session_revive) return;
+    const auto conversation = ConversationId::group(held.group);
+    by_shard[context_.home_of(conversation)].push_back(
+        {conversation, raw(held.group), std::max(held.first - 1, held.hidden_to)});
+  });
+  if (Session* session = context_.sessions.find(gathering.session))
+    context_.charge(*session, kListMax + static_cast<uint32_t>(rows->size()) + groups);
   gathering.missing = static_cast<uint32_t>(
       std::ranges::count_if(by_shard, [](const auto& wanted) { return !wanted.empty(); }));
   if (gathering.missing == 0) return complete(index);
@@ -132,8 +146,8 @@ PayloadRef SessionList::encode(const Gathering& gathering) const {
     bytes += kEntryBytes + body.size();
     if (bytes > kAnswerBytesMax) break;
     auto& info = *response.add_contact_session_list();
-    info.set_session_id(raw(found.peer));
-    info.set_session_type(IM::BaseDefine::SESSION_TYPE_SINGLE);
+    info.set_session_id(found.peer);
+    info.set_session_type(type_of(found.group));
     info.set_session_status(IM::BaseDefine::SESSION_STATUS_OK);
     info.set_updated_time(found.time);
     info.set_latest_msg_id(found.newest);
@@ -155,7 +169,10 @@ void SessionList::on_ask(uint32_t from, const SessionsAsk& ask) {
     const auto row         = load_native<SessionWanted>(bytes.data() + at);
     const store::Head head = context_.store.head(row.conversation);
     if (head.newest <= row.hidden_to || head.time <= ask.since) continue;
-    visible.push_back({SessionFound{.peer = row.peer, .newest = head.newest, .time = head.time},
+    visible.push_back({SessionFound{.peer   = row.peer,
+                                    .newest = head.newest,
+                                    .time   = head.time,
+                                    .group  = row.conversation.is_group()},
                        row.conversation});
   }
   const auto count = static_cast<long>(std::min<size_t>(visible.size(), kListMax));
@@ -233,29 +250,44 @@ void SessionList::on_page(uint64_t cookie, Error error, std::span<const store::M
 Taken SessionList::remove(Session& session, uint16_t sequence, Bytes body) {
   IM::Buddy::IMRemoveSessionReq request;
   if (!proto::parse(request, body)) return unparsable(context_, session);
-  const UserId peer{request.session_id()};
-  if (request.session_type() != IM::BaseDefine::SESSION_TYPE_SINGLE || raw(peer) == 0 ||
-      peer == session.user) {
+  const uint32_t peer = request.session_id();
+  const bool group    = request.session_type() == IM::BaseDefine::SESSION_TYPE_GROUP;
+  const Held* held    = context_.memberships->find(session.user, GroupId(peer));
+  if (group ? !held || held->hidden_to > 0 : peer == 0 || peer == raw(session.user)) {
     answer_removal(session, sequence, 1, request.session_type(), peer);
     return Taken::taken;
   }
-  const uint32_t index = removals_.take();
-  removals_[index]     = {
-          .session = session.key, .user = session.user, .peer = peer, .sequence = sequence};
-  session.busy = true;
-  read_marks_.find_newest(ConversationId::single(session.user, peer),
-                          [this, index](uint32_t newest) {
-                            removals_[index].newest = newest;
-                            hide(index);
-                          });
+  const auto conversation = group ? ConversationId::group(GroupId(peer))
+                                  : ConversationId::single(session.user, UserId(peer));
+  const uint32_t index    = removals_.take();
+  removals_[index]        = {.session      = session.key,
+                             .user         = session.user,
+                             .conversation = conversation,
+                             .sequence     = sequence};
+  session.busy            = true;
+  read_marks_.find_newest(conversation, [this, index](uint32_t newest) {
+    removals_[index].newest = newest;
+    hide(index);
+  });
   return Taken::taken;
 }
 
 void SessionList::hide(uint32_t index) {
   const Removal& removal = removals_[index];
-  const auto asked       = context_.store.hide_session(
-      removal.user, removal.peer, removal.newest,
-      [this, index](Result<void> hidden) { removed(index, std::move(hidden)); });
+  const auto done        = [this, index](Result<void> hidden) { removed(index, hidden); };
+  Result<void> asked;
+  if (!removal.conversation.is_group()) {
+    asked = context_.store.hide_session(removal.user,
+                                        removal.conversation.peer_of(removal.user),
+                                        removal.newest, done);
+  } else {
+    const GroupId group = removal.conversation.group();
+    const Held* held    = context_.memberships->find(removal.user, group);
+    // A group in which nobody wrote for him is not on his list.
+    asked = held && removal.newest >= held->first
+                ? context_.store.hide_group(removal.user, group, removal.newest, done)
+                : Result<void>(fail(Errc::not_found));
+  }
   if (asked) return;
   if (asked.error().code == Errc::full) return unhidden_.push_back(index);
   removed(index, asked);
@@ -263,18 +295,26 @@ void SessionList::hide(uint32_t index) {
 
 void SessionList::removed(uint32_t index, Result<void> hidden) {
   const Removal removal = removals_.give_back(index);
-  if (hidden)
-    read_marks_.read_all(removal.user, ConversationId::single(removal.user, removal.peer),
-                         removal.newest);
+  const bool group      = removal.conversation.is_group();
+  if (hidden) {
+    read_marks_.read_all(removal.user, removal.conversation, removal.newest);
+    if (group)
+      if (Held* held = context_.memberships->find(removal.user, removal.conversation.group()))
+        held->hidden_to = removal.newest;
+  }
   Session* session = context_.sessions.find(removal.session);
   if (session && session->busy) {
     session->busy = false;
     if (session->is_open())
-      answer_removal(*session, removal.sequence, hidden ? 0 : 1,
-                     IM::BaseDefine::SESSION_TYPE_SINGLE, removal.peer);
+      answer_removal(*session, removal.sequence, hidden ? 0 : 1, type_of(group),
+                     group ? raw(removal.conversation.group())
+                           : raw(removal.conversation.peer_of(removal.user)));
     session->wake();
   }
-  if (!hidden) return;
+  if (hidden && !group) tell_removed(removal);
+}
+
+void SessionList::tell_removed(const Removal& removal) {
   PayloadRef frame;
   context_.users.each_session(removal.user, [&](Session& other) {
     if (other.key == removal.session) return;
@@ -282,7 +322,7 @@ void SessionList::removed(uint32_t index, Result<void> hidden) {
       IM::Buddy::IMRemoveSessionNotify notify;
       notify.set_user_id(raw(removal.user));
       notify.set_session_type(IM::BaseDefine::SESSION_TYPE_SINGLE);
-      notify.set_session_id(raw(removal.peer));
+      notify.set_session_id(raw(removal.conversation.peer_of(removal.user)));
       frame = frame_of(CommandId::remove_session_notify, 0, notify);
     }
     push(context_, other, frame);
@@ -290,12 +330,12 @@ void SessionList::removed(uint32_t index, Result<void> hidden) {
 }
 
 void SessionList::answer_removal(Session& session, uint16_t sequence, uint32_t result,
-                                 uint32_t type, UserId peer) {
+                                 uint32_t type, uint32_t peer) {
   IM::Buddy::IMRemoveSessionRsp response;
   response.set_user_id(raw(session.user));
   response.set_result_code(result);
   response.set_session_type(static_cast<IM::BaseDefine::SessionType>(type));
-  response.set_session_id(raw(peer));
+  response.set_session_id(peer);
   answer(session, frame_of(CommandId::remove_session_response, sequence, response));
 }
 

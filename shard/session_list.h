@@ -8,7 +8,9 @@
 //
 // Rule   A row is visible while its conversation's newest id is beyond what was hidden; its time is
 //        that of the newest message. So the next message revives it, for its owner as for the peer,
-//        and nothing is written for that.
+//        and nothing is written for that. A group is on a member's list as soon as it has a message that
+//        he may see; taken off, it comes back when he writes (or with limits.group_session_revive, when
+//        anybody does).
 // Bound  100 rows and 380 KiB per answer, the newest that fit; kReadsAtOnce per asking user and shard;
 //        one answer per session at a time.
 // Errors Storage failed: no list (an empty one would be believed); 0x0207 result 1.
@@ -28,18 +30,19 @@ class ReadMarks;
 // What sessions_ask carries, one per conversation.
 struct SessionWanted {
   ConversationId conversation;
-  UserId peer;
+  uint32_t peer;  // user or group
   uint32_t hidden_to;
 };
 
 // What sessions_done carries: each followed by `bytes` of the newest message.
 struct SessionFound {
-  UserId peer;
+  uint32_t peer;  // user or group
   UserId author;
   uint32_t newest;
   uint32_t time;
   uint32_t bytes;
   uint8_t type;
+  bool group;
 };
 
 class SessionList {
@@ -92,7 +95,7 @@ class SessionList {
   struct Removal {
     SessionKey session;
     UserId user{};
-    UserId peer{};
+    ConversationId conversation;
     uint32_t newest   = 0;
     uint16_t sequence = 0;
   };
@@ -110,8 +113,9 @@ class SessionList {
   engine::PayloadRef encode(const Gathering& gathering) const;
   void hide(uint32_t removal);
   void removed(uint32_t removal, Result<void> hidden);
+  void tell_removed(const Removal& removal);
   void answer_removal(Session& session, uint16_t sequence, uint32_t result, uint32_t type,
-                      UserId peer);
+                      uint32_t peer);
 
   Context& context_;
   ReadMarks& read_marks_;

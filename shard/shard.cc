@@ -41,10 +41,15 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   contacts_          = std::make_unique<Contacts>(*context_);
   presence_          = std::make_unique<Presence>(*context_);
   context_->presence = presence_.get();
+  memberships_          = std::make_unique<Memberships>(*context_);
+  context_->memberships = memberships_.get();
+  groups_               = std::make_unique<Groups>(*context_, *messages_);
+  context_->groups      = groups_.get();
+  group_commands_       = std::make_unique<GroupCommands>(*context_);
   login_             = std::make_unique<Login>(*context_, setup_.login);
   operator_          = std::make_unique<Operator>(*context_, *login_);
   dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
-                                         *read_marks_, *session_list_, *contacts_);
+                                         *read_marks_, *session_list_, *contacts_, *group_commands_);
   gateway_  = &gateway;
   setup_.loop.set_client(*this);
   setup_.loop.metrics().set(engine::Gauge::tick_time, static_cast<int64_t>(setup_.loop.now_ns()));
@@ -86,6 +91,8 @@ void Shard::on_turn() {
   session_list_->on_turn();
   contacts_->on_turn();
   presence_->on_turn();
+  memberships_->on_turn();
+  groups_->on_turn();
   operator_->on_turn();
   retry_stalled();
   gateway_->on_turn();
@@ -102,7 +109,7 @@ bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
          messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
-         contacts_->work_waits() || context_->store.work_waits() ||
+         contacts_->work_waits() || memberships_->work_waits() || context_->store.work_waits() ||
          (!context_->unstored.empty() && context_->store.has_room());
 }
 
@@ -133,6 +140,7 @@ void Shard::on_tick() {
   context_->store.on_tick(now);
   messages_->on_tick();
   presence_->on_tick();
+  groups_->on_tick();
   context_->users.tick(now);
   context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
   auto& metrics      = context_->metrics;
@@ -164,6 +172,8 @@ void Shard::on_tick() {
   metrics.set(engine::Gauge::session_table_bytes, static_cast<int64_t>(context_->sessions.bytes()));
   metrics.set(engine::Gauge::online_users_bytes, static_cast<int64_t>(context_->users.bytes()));
   metrics.set(engine::Gauge::directory_bytes, static_cast<int64_t>(context_->directory.bytes()));
+  metrics.set(engine::Gauge::memberships_bytes, static_cast<int64_t>(memberships_->bytes()));
+  metrics.set(engine::Gauge::groups_bytes, static_cast<int64_t>(groups_->bytes()));
   if (context_->self == 0)
     metrics.set(engine::Gauge::contact_cache_bytes,
                 static_cast<int64_t>(context_->rosters.users.bytes() +
@@ -204,6 +214,11 @@ void Shard::on_event(uint32_t from, const Event& event) {
     case EventKind::sessions_done: return session_list_->on_done(from, event.as<SessionsDone>());
     case EventKind::relay: return on_relay(*context_, event.as<Relay>());
     case EventKind::presence_news: return presence_->on_news(event.as<PresenceNews>());
+    case EventKind::group_ask: return groups_->on_ask(from, event.as<GroupAsk>());
+    case EventKind::group_done: return groups_->on_done(from, event.as<GroupDone>());
+    case EventKind::group_deliver: return memberships_->on_deliver(from, event.as<GroupDeliver>());
+    case EventKind::group_news: return memberships_->on_news(from, event.as<GroupNews>());
+    case EventKind::group_heard: return groups_->on_heard(from, event.as<GroupHeard>());
     case EventKind::users_ask: {
       const auto ask = event.as<UsersAsk>();
       learn_users(PayloadRef::adopt(ask.states));
@@ -261,7 +276,8 @@ void Shard::on_failed(Error error) {
 
 bool Shard::quiet() const {
   return messages_->idle() && history_->idle() && unread_->idle() && read_marks_->idle() &&
-         session_list_->idle() && contacts_->idle() && context_->store.idle();
+         session_list_->idle() && contacts_->idle() && memberships_->idle() &&
+         groups_->idle() && group_commands_->idle() && context_->store.idle();
 }
 
 void Shard::drain_turn() {

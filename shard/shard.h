@@ -12,8 +12,11 @@
 #include "shard/contacts.h"
 #include "shard/context.h"
 #include "shard/dispatch.h"
+#include "shard/group_commands.h"
+#include "shard/groups.h"
 #include "shard/history.h"
 #include "shard/login.h"
+#include "shard/membership.h"
 #include "shard/message.h"
 #include "shard/operator.h"
 #include "shard/presence.h"
@@ -66,6 +69,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   Messages& messages() { return *messages_; }
   Login& login() { return *login_; }
   Operator& operations() { return *operator_; }
+  Groups& groups() { return *groups_; }
   bool draining() const { return draining_; }
   bool finished() const { return finished_; }
 
@@ -124,6 +128,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
   std::unique_ptr<SessionList> session_list_;
   std::unique_ptr<Contacts> contacts_;
   std::unique_ptr<Presence> presence_;
+  std::unique_ptr<Memberships> memberships_;
+  std::unique_ptr<Groups> groups_;
+  std::unique_ptr<GroupCommands> group_commands_;
   std::unique_ptr<Login> login_;
   std::unique_ptr<Operator> operator_;
   std::unique_ptr<Dispatch> dispatch_;

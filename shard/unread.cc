@@ -6,6 +6,7 @@
 #include "proto/parse.h"
 #include "shard/extension.h"
 #include "shard/frames.h"
+#include "shard/membership.h"
 
 namespace ringtalk::shard {
 namespace {
@@ -48,9 +49,6 @@ void Unread::on_rows(uint32_t index, Result<std::vector<store::SessionRow>> rows
     gathering.failed = true;
     return complete(index);
   }
-  // Paid for what is looked at: what is listed in the end may be nothing.
-  if (Session* session = context_.sessions.find(gathering.session))
-    context_.charge(*session, static_cast<uint32_t>(rows->size()));
   std::vector<std::vector<UnreadWanted>> by_shard(context_.shards);
   for (const store::SessionRow& row : *rows) {
     const auto conversation = ConversationId::single(gathering.user, row.peer);
@@ -59,6 +57,17 @@ void Unread::on_rows(uint32_t index, Result<std::vector<store::SessionRow>> rows
     by_shard[context_.home_of(conversation)].push_back(
         {conversation, std::max(cursor, row.hidden_to)});
   }
+  uint32_t groups = 0;
+  context_.memberships->each(gathering.user, [&](const Held& held, uint32_t) {
+    const auto conversation = ConversationId::group(held.group);
+    const uint32_t cursor   = context_.store.cursor(gathering.user, conversation);
+    by_shard[context_.home_of(conversation)].push_back(
+        {conversation, std::max({cursor, held.first - 1, held.hidden_to})});
+    ++groups;
+  });
+  // Paid for what is looked at: what is listed in the end may be nothing.
+  if (Session* session = context_.sessions.find(gathering.session))
+    context_.charge(*session, static_cast<uint32_t>(rows->size()) + groups);
   gathering.missing = static_cast<uint32_t>(
       std::ranges::count_if(by_shard, [](const auto& wanted) { return !wanted.empty(); }));
   if (gathering.missing == 0) return complete(index);
@@ -129,8 +138,9 @@ PayloadRef Unread::encode(const Gathering& gathering) {
     if (bytes > kAnswerBytesMax) break;
     total += found.count;
     auto& info = *response.add_unreadinfo_list();
-    info.set_session_id(raw(found.peer));
-    info.set_session_type(IM::BaseDefine::SESSION_TYPE_SINGLE);
+    info.set_session_id(found.peer);
+    info.set_session_type(found.group ? IM::BaseDefine::SESSION_TYPE_GROUP
+                                      : IM::BaseDefine::SESSION_TYPE_SINGLE);
     info.set_unread_cnt(found.count);
     info.set_latest_msg_id(found.newest);
     info.set_latest_msg_data(body.data(), body.size());
@@ -154,13 +164,15 @@ void Unread::on_ask(uint32_t from, const UnreadAsk& ask) {
     Item item{.wanted = load_native<UnreadWanted>(rest.data()), .head = {}};
     item.head = context_.store.head(item.wanted.conversation);
     if (item.head.newest <= item.wanted.cursor) continue;
-    item.counted = item.wanted.cursor == 0;  // nothing is to be looked up there
+    // Nothing is to be looked up at the position.
+    const bool plain = item.wanted.conversation.is_group() && item.head.hidden == 0;
+    item.counted     = item.wanted.cursor == 0 || plain;
     if (item.counted && (item.count = count_of(ask.user, item, 0, 0)) == 0) continue;
     tally.items.push_back(item);
   }
-  std::ranges::sort(tally.items, [user = ask.user](const Item& a, const Item& b) {
+  std::ranges::sort(tally.items, [](const Item& a, const Item& b) {
     if (a.head.time != b.head.time) return a.head.time > b.head.time;
-    return a.wanted.conversation.peer_of(user) < b.wanted.conversation.peer_of(user);
+    return a.wanted.conversation < b.wanted.conversation;
   });
   advance(index);
 }
@@ -238,8 +250,9 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
 uint32_t Unread::count_of(UserId user, const Item& item, uint32_t small_read,
                           uint32_t hidden_read) {
   const uint32_t since  = item.head.newest - item.wanted.cursor;
-  const uint32_t small  = item.head.small_count - small_read;
   const uint32_t hidden = item.head.hidden - hidden_read;
+  if (item.wanted.conversation.is_group()) return since > hidden ? since - hidden : 0;
+  const uint32_t small  = item.head.small_count - small_read;
   const uint32_t own    = user == item.wanted.conversation.small() ? small : since - small;
   return since - own > hidden ? since - own - hidden : 0;
 }
@@ -248,13 +261,17 @@ void Unread::list(Tally& tally, const Item& item, const store::Message& newest) 
   // One entry of a type that a client does not know would make it drop the whole answer.
   if (!IM::BaseDefine::MsgType_IsValid(newest.type)) return;
   const Bytes body = shown_body(newest);
-  const UnreadFound entry{.peer   = item.wanted.conversation.peer_of(tally.user),
+  const ConversationId conversation = item.wanted.conversation;
+  const bool group                  = conversation.is_group();
+  const UnreadFound entry{.peer   = group ? raw(conversation.group())
+                                          : raw(conversation.peer_of(tally.user)),
                           .author = newest.author,
                           .count  = item.count,
                           .newest = item.head.newest,
                           .time   = newest.time,
                           .bytes  = static_cast<uint32_t>(body.size()),
-                          .type   = newest.type};
+                          .type   = newest.type,
+                          .group  = group};
   const auto head = std::as_bytes(std::span(&entry, 1));
   tally.found.insert(tally.found.end(), head.begin(), head.end());
   tally.found.insert(tally.found.end(), body.begin(), body.end());

@@ -6,7 +6,8 @@
 //      └─ unread_done; the last one completes the answer
 //
 // Rule   unread = newest − position − own − hidden, from the running counts in the records; nothing is
-//        counted one by one, nothing is written per message and reader.
+//        counted one by one, nothing is written per message and reader. In a group whoever writes has
+//        read, so there is nothing of his own; what lies before his first message counts as read.
 // Bound  kReadsAtOnce per asking user and shard; the newest entries that fit in 400 KiB are listed and
 //        nothing more is read, total_cnt is the sum of those. One answer per session at a time.
 // Errors Storage failed: no answer (an empty list would be believed). A conversation whose newest
@@ -31,13 +32,14 @@ struct UnreadWanted {
 
 // What unread_done carries: each followed by `bytes` of the newest message.
 struct UnreadFound {
-  UserId peer;
+  uint32_t peer;  // user or group
   UserId author;
   uint32_t count;
   uint32_t newest;
   uint32_t time;
   uint32_t bytes;
   uint8_t type;
+  bool group;
 };
 
 class Unread {

@@ -183,6 +183,59 @@ struct SessionRow {
   uint32_t hidden_to = 0;  // newest id when its owner removed it; 0: never
 };
 
+inline constexpr uint8_t kGroupNormal    = 1;  // made by the administration
+inline constexpr uint8_t kGroupTemporary = 2;  // made by users
+
+struct Group {
+  GroupId id{};
+  std::string name, avatar;
+  UserId creator{};        // 0: the administration
+  uint8_t type     = 0;    // kGroupNormal, kGroupTemporary
+  uint32_t version = 0;    // rises with every change of members
+  uint32_t members = 0;    // how many
+  uint32_t created = 0;
+};
+
+struct NewGroup {
+  std::string name, avatar;
+  UserId creator{};
+  uint8_t type = kGroupTemporary;
+  std::vector<UserId> members;  // each once
+};
+
+// What is set changes; the rest stays.
+struct GroupPatch {
+  std::optional<std::string> name, avatar;
+};
+
+struct Member {
+  UserId user{};
+  uint32_t first = 0;  // id of the first message that he may see
+  bool muted     = false;
+};
+
+struct MemberChange {
+  GroupId group{};
+  bool add       = true;  // else remove
+  uint32_t first = 0;     // add: id of the first message that they may see
+  std::vector<UserId> users;
+};
+
+struct MembersChanged {
+  uint32_t version = 0;
+  std::vector<UserId> users;  // who was not in and is now, or the other way round
+};
+
+// A user's side of a group.
+struct Membership {
+  GroupId group{};
+  uint32_t version = 0;  // of the group when this was read
+  uint32_t first   = 0;
+  uint8_t type     = 0;
+  bool muted       = false;
+  uint32_t hidden_to = 0;  // newest id when he took it off his conversation list; 0: it is on it
+};
+
 template <class T>
 using Callback = std::move_only_function<void(Result<T>)>;
 
@@ -212,6 +265,8 @@ class Store {
   // Read position: max(old, msg_id); durable within one second. The caller clamps to the newest id.
   virtual void set_cursor(UserId user, ConversationId conversation, uint32_t msg_id) = 0;
   virtual uint32_t cursor(UserId user, ConversationId conversation) const            = 0;
+  // The author of a group's message has read up to it. The message itself says so: nothing is written.
+  virtual void note_own(UserId author, ConversationId group, uint32_t msg_id) = 0;
 
   // Once per turn of the loop: starts a commit if something waits and none is in flight.
   virtual void on_turn(uint64_t now_ns) = 0;
@@ -266,8 +321,31 @@ class Store {
   // Hides the row of `user` up to the message `newest`. not_found: it is hidden that far already.
   virtual Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
                                     Callback<void> done) = 0;
+
+  // Groups. One that was dismissed is not found. Changes of one group are asked for one after another.
+  virtual Result<void> add_group(NewGroup group, Callback<Group> done)   = 0;
+  virtual Result<void> find_group(GroupId id, Callback<Group> done)      = 0;  // not_found
+  virtual Result<void> list_groups(GroupId after, uint32_t limit,
+                                   Callback<std::vector<Group>> done)    = 0;
+  virtual Result<void> update_group(GroupId id, GroupPatch patch,
+                                    Callback<Group> done)                = 0;  // not_found
+  virtual Result<void> dismiss_group(GroupId id, Callback<void> done)    = 0;  // not_found
+  // In the order of their ids.
+  virtual Result<void> list_members(GroupId id, UserId after, uint32_t limit,
+                                    Callback<std::vector<Member>> done)  = 0;
+  // Raises the version, also when nobody was changed. not_found; too_large: more than kMembersPerCall.
+  virtual Result<void> change_members(MemberChange change,
+                                      Callback<MembersChanged> done)     = 0;
+  // not_found: he is not in it.
+  virtual Result<void> mute_group(UserId user, GroupId group, bool muted,
+                                  Callback<void> done)                   = 0;
+  virtual Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to,
+                                  Callback<void> done)                   = 0;
+  virtual Result<void> list_memberships(UserId user,
+                                        Callback<std::vector<Membership>> done) = 0;
 };
 
+inline constexpr uint32_t kMembersPerCall   = 20'000;  // of one add_group(), change_members()
 inline constexpr uint32_t kConversationsMax = 10'000;  // of one user's list
 inline constexpr uint32_t kUsersAskedMax    = 1'000;   // of one find_users()
 inline constexpr uint32_t kDepartmentsMax   = 20'000;  // removed ones too

@@ -100,6 +100,10 @@ uint32_t EmbeddedStore::cursor(UserId user, ConversationId conversation) const {
   return state_->cursors.get({conversation.key, raw(user)});
 }
 
+void EmbeddedStore::note_own(UserId author, ConversationId group, uint32_t msg_id) {
+  state_->cursors.load({group.key, raw(author)}, msg_id);
+}
+
 void EmbeddedStore::on_turn(uint64_t now_ns) {
   owner_.recovered_.worker->collect(shard_);
   owner_.opener_.collect(shard_);
@@ -227,6 +231,61 @@ Result<void> EmbeddedStore::hide_session(UserId user, UserId peer, uint32_t newe
                                          Callback<void> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->hide_session(shard_, user, peer, newest, std::move(done));
+}
+
+Result<void> EmbeddedStore::add_group(NewGroup group, Callback<Group> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->add_group(shard_, std::move(group), std::move(done));
+}
+
+Result<void> EmbeddedStore::find_group(GroupId id, Callback<Group> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->find_group(shard_, id, std::move(done));
+}
+
+Result<void> EmbeddedStore::list_groups(GroupId after, uint32_t limit,
+                                        Callback<std::vector<Group>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_groups(shard_, after, limit, std::move(done));
+}
+
+Result<void> EmbeddedStore::update_group(GroupId id, GroupPatch patch, Callback<Group> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->update_group(shard_, id, std::move(patch), std::move(done));
+}
+
+Result<void> EmbeddedStore::dismiss_group(GroupId id, Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->dismiss_group(shard_, id, std::move(done));
+}
+
+Result<void> EmbeddedStore::list_members(GroupId id, UserId after, uint32_t limit,
+                                         Callback<std::vector<Member>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_members(shard_, id, after, limit, std::move(done));
+}
+
+Result<void> EmbeddedStore::change_members(MemberChange change, Callback<MembersChanged> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->change_members(shard_, std::move(change), std::move(done));
+}
+
+Result<void> EmbeddedStore::mute_group(UserId user, GroupId group, bool muted,
+                                       Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->mute_group(shard_, user, group, muted, std::move(done));
+}
+
+Result<void> EmbeddedStore::hide_group(UserId user, GroupId group, uint32_t hidden_to,
+                                       Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->hide_group(shard_, user, group, hidden_to, std::move(done));
+}
+
+Result<void> EmbeddedStore::list_memberships(UserId user,
+                                             Callback<std::vector<Membership>> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->list_memberships(shard_, user, std::move(done));
 }
 
 // --- the process ----------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class EmbeddedStore final : public Store, private CommitListener {
   Head head(ConversationId conversation) const override;
   void set_cursor(UserId user, ConversationId conversation, uint32_t msg_id) override;
   uint32_t cursor(UserId user, ConversationId conversation) const override;
+  void note_own(UserId author, ConversationId group, uint32_t msg_id) override;
   void on_turn(uint64_t now_ns) override;
   void on_tick(uint64_t now_ns) override;
   bool work_waits() const override;
@@ -75,6 +76,18 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> list_sessions(UserId user, Callback<std::vector<SessionRow>> done) override;
   Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
                             Callback<void> done) override;
+  Result<void> add_group(NewGroup group, Callback<Group> done) override;
+  Result<void> find_group(GroupId id, Callback<Group> done) override;
+  Result<void> list_groups(GroupId after, uint32_t limit,
+                           Callback<std::vector<Group>> done) override;
+  Result<void> update_group(GroupId id, GroupPatch patch, Callback<Group> done) override;
+  Result<void> dismiss_group(GroupId id, Callback<void> done) override;
+  Result<void> list_members(GroupId id, UserId after, uint32_t limit,
+                            Callback<std::vector<Member>> done) override;
+  Result<void> change_members(MemberChange change, Callback<MembersChanged> done) override;
+  Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) override;
+  Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to, Callback<void> done) override;
+  Result<void> list_memberships(UserId user, Callback<std::vector<Membership>> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }

@@ -79,6 +79,9 @@ HeadEntry FooterBuilder::head_of(const RecordHeader& record, Pointer place) {
 void FooterBuilder::add_rest(const RecordHeader& record, const RecordKeys& keys) {
   if (record.kind == RecordKind::cursor)
     cursors_.push_back({record.conversation, record.author, record.msg_id});
+  // Who writes in a group has read it: his read position needs no record of its own.
+  if (record.kind == RecordKind::message && ConversationId{record.conversation}.is_group())
+    cursors_.push_back({record.conversation, record.author, record.msg_id});
   if (record.kind == RecordKind::message && (record.repeat_key != 0 || keys.client_key != 0))
     repeats_.push_back({.author     = record.author,
                         .msg_id     = record.msg_id,

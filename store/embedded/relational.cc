@@ -73,6 +73,38 @@ constexpr const char* kSchemaSteps[] = {
   PRAGMA user_version=2;
   COMMIT;
 )sql",
+    R"sql(
+  BEGIN IMMEDIATE;
+  PRAGMA user_version=3;
+  COMMIT;
+)sql",
+    R"sql(
+  BEGIN IMMEDIATE;
+  CREATE TABLE chat_group (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 4294967295),
+    name    TEXT    NOT NULL,
+    avatar  TEXT    NOT NULL DEFAULT '',
+    creator INTEGER NOT NULL DEFAULT 0 CHECK (creator BETWEEN 0 AND 4294967295),
+    type    INTEGER NOT NULL DEFAULT 1 CHECK (type IN (1, 2)),
+    status  INTEGER NOT NULL DEFAULT 0 CHECK (status IN (0, 1)),
+    version INTEGER NOT NULL DEFAULT 1 CHECK (version BETWEEN 1 AND 4294967295),
+    members INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL DEFAULT 0,
+    updated INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE member (
+    group_id INTEGER NOT NULL,
+    user_id  INTEGER NOT NULL,
+    first    INTEGER NOT NULL DEFAULT 1,
+    muted    INTEGER NOT NULL DEFAULT 0 CHECK (muted IN (0, 1)),
+    hidden_to INTEGER NOT NULL DEFAULT 0,
+    joined   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (group_id, user_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX member_user ON member (user_id);
+  PRAGMA user_version=4;
+  COMMIT;
+)sql",
 };
 static_assert(Relational::kSchemaVersion == 1 + std::size(kSchemaSteps));
 
@@ -145,6 +177,48 @@ constexpr std::string_view kDepartmentUsed =
 constexpr std::string_view kAbove =
     "WITH RECURSIVE up (id) AS (SELECT ?1 UNION SELECT department.parent FROM department"
     " JOIN up ON department.id = up.id) SELECT EXISTS (SELECT 1 FROM up WHERE id = ?2)";
+
+#define RT_GROUP_COLUMNS "id, name, avatar, creator, type, version, members, created"
+constexpr std::string_view kInsertGroup =
+    "INSERT INTO chat_group (name, avatar, creator, type, members, created, updated)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)";
+constexpr std::string_view kFindGroup =
+    "SELECT " RT_GROUP_COLUMNS " FROM chat_group WHERE id = ?1 AND status = 0";
+constexpr std::string_view kListGroups = "SELECT " RT_GROUP_COLUMNS
+                                         " FROM chat_group WHERE id > ?1 AND status = 0"
+                                         " ORDER BY id LIMIT ?2";
+constexpr std::string_view kUpdateGroup =
+    "UPDATE chat_group SET name = ?2, avatar = ?3, version = ?4, members = ?5, status = ?6,"
+    " updated = ?7 WHERE id = ?1";
+constexpr std::string_view kListMembers =
+    "SELECT user_id, first, muted FROM member WHERE group_id = ?1 AND user_id > ?2"
+    " ORDER BY user_id LIMIT ?3";
+constexpr std::string_view kInsertMember =
+    "INSERT OR IGNORE INTO member (group_id, user_id, first, joined) VALUES (?1, ?2, ?3, ?4)";
+constexpr std::string_view kDeleteMember =
+    "DELETE FROM member WHERE group_id = ?1 AND user_id = ?2";
+constexpr std::string_view kDeleteMembers = "DELETE FROM member WHERE group_id = ?1";
+constexpr std::string_view kMuteGroup =
+    "UPDATE member SET muted = ?3 WHERE group_id = ?1 AND user_id = ?2";
+constexpr std::string_view kHideGroup =
+    "UPDATE member SET hidden_to = ?3 WHERE group_id = ?1 AND user_id = ?2";
+constexpr std::string_view kListMemberships =
+    "SELECT m.group_id, g.version, m.first, g.type, m.muted, m.hidden_to FROM member AS m"
+    " JOIN chat_group AS g ON g.id = m.group_id WHERE m.user_id = ?1 AND g.status = 0"
+    " ORDER BY m.group_id LIMIT ?2";
+
+Group read_group(const Query& row) {
+  return {
+      .id      = GroupId(static_cast<uint32_t>(row.integer(0))),
+      .name    = row.text(1),
+      .avatar  = row.text(2),
+      .creator = UserId(static_cast<uint32_t>(row.integer(3))),
+      .type    = static_cast<uint8_t>(row.integer(4)),
+      .version = static_cast<uint32_t>(row.integer(5)),
+      .members = static_cast<uint32_t>(row.integer(6)),
+      .created = static_cast<uint32_t>(row.integer(7)),
+  };
+}
 
 User read_user(const Query& row) {
   return {
@@ -355,6 +429,68 @@ Result<void> Relational::remove_department(uint32_t shard, uint32_t id, Callback
   return call<void, true>(shard, [this, id] { return delete_department(id); }, std::move(done));
 }
 
+Result<void> Relational::add_group(uint32_t shard, NewGroup group, Callback<Group> done) {
+  if (group.members.size() > kMembersPerCall) return fail(Errc::too_large);
+  return call<Group, true>(
+      shard, [this, group = std::move(group)] { return insert_group(group); }, std::move(done));
+}
+
+Result<void> Relational::find_group(uint32_t shard, GroupId id, Callback<Group> done) {
+  return call<Group, false>(shard, [this, id] { return select_group(id); }, std::move(done));
+}
+
+Result<void> Relational::list_groups(uint32_t shard, GroupId after, uint32_t limit,
+                                     Callback<std::vector<Group>> done) {
+  return call<std::vector<Group>, false>(
+      shard, [this, after, limit] { return select_groups(after, limit); }, std::move(done));
+}
+
+Result<void> Relational::update_group(uint32_t shard, GroupId id, GroupPatch patch,
+                                      Callback<Group> done) {
+  return call<Group, true>(
+      shard, [this, id, patch = std::move(patch)] { return patch_group(id, patch); },
+      std::move(done));
+}
+
+Result<void> Relational::dismiss_group(uint32_t shard, GroupId id, Callback<void> done) {
+  return call<void, true>(shard, [this, id] { return remove_group(id); }, std::move(done));
+}
+
+Result<void> Relational::list_members(uint32_t shard, GroupId id, UserId after, uint32_t limit,
+                                      Callback<std::vector<Member>> done) {
+  return call<std::vector<Member>, false>(
+      shard, [this, id, after, limit] { return select_members(id, after, limit); },
+      std::move(done));
+}
+
+Result<void> Relational::change_members(uint32_t shard, MemberChange change,
+                                        Callback<MembersChanged> done) {
+  if (change.users.size() > kMembersPerCall) return fail(Errc::too_large);
+  return call<MembersChanged, true>(
+      shard, [this, change = std::move(change)] { return write_members(change); },
+      std::move(done));
+}
+
+Result<void> Relational::mute_group(uint32_t shard, UserId user, GroupId group, bool muted,
+                                    Callback<void> done) {
+  return call<void, true>(
+      shard, [this, user, group, muted] { return mark_member(mute_group_, user, group, muted); },
+      std::move(done));
+}
+
+Result<void> Relational::hide_group(uint32_t shard, UserId user, GroupId group, uint32_t hidden_to,
+                                    Callback<void> done) {
+  return call<void, true>(
+      shard, [this, user, group, hidden_to] { return mark_member(hide_group_, user, group, hidden_to); },
+      std::move(done));
+}
+
+Result<void> Relational::list_memberships(uint32_t shard, UserId user,
+                                          Callback<std::vector<Membership>> done) {
+  return call<std::vector<Membership>, false>(
+      shard, [this, user] { return select_memberships(user); }, std::move(done));
+}
+
 // --- opening -------------------------------------------------------------------------------------
 
 Relational::Relational(const Options& options, engine::Clock& clock)
@@ -418,6 +554,17 @@ Result<void> Relational::prepare() {
       {&update_department_, kUpdateDepartment},
       {&department_used_, kDepartmentUsed},
       {&above_, kAbove},
+      {&insert_group_, kInsertGroup},
+      {&find_group_, kFindGroup},
+      {&list_groups_, kListGroups},
+      {&update_group_, kUpdateGroup},
+      {&list_members_, kListMembers},
+      {&insert_member_, kInsertMember},
+      {&delete_member_, kDeleteMember},
+      {&delete_members_, kDeleteMembers},
+      {&mute_group_, kMuteGroup},
+      {&hide_group_, kHideGroup},
+      {&list_memberships_, kListMemberships},
   };
   for (const auto& [statement, sql] : all)
     if (auto prepared = statement->prepare(db_, sql); !prepared) return prepared;
@@ -778,6 +925,122 @@ Result<Department> Relational::write_department(Department department) {
   if (auto ran = query.bind(7, static_cast<int64_t>(*stamp)).run(); !ran)
     return std::unexpected(ran.error());
   return department;
+}
+
+// --- groups
+
+Result<Group> Relational::select_group(GroupId id) {
+  Query query(find_group_);
+  auto row = query.bind(1, raw(id)).step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return fail(Errc::not_found);
+  return read_group(query);
+}
+
+Result<std::vector<Group>> Relational::select_groups(GroupId after, uint32_t limit) {
+  Query query(list_groups_);
+  query.bind(1, raw(after)).bind(2, std::min(limit, kListMax));
+  return all_rows(query, read_group);
+}
+
+Result<Group> Relational::insert_group(const NewGroup& wanted) {
+  Group made{.name    = wanted.name,
+             .avatar  = wanted.avatar,
+             .creator = wanted.creator,
+             .type    = wanted.type,
+             .version = 1,
+             .members = static_cast<uint32_t>(wanted.members.size()),
+             .created = now_s()};
+  {
+    Query query(insert_group_);
+    query.bind(1, made.name).bind(2, made.avatar).bind(3, raw(made.creator)).bind(4, made.type);
+    if (auto ran = query.bind(5, made.members).bind(6, made.created).run(); !ran)
+      return std::unexpected(ran.error());
+  }
+  made.id = GroupId(static_cast<uint32_t>(db_.last_insert_id()));
+  for (const UserId user : wanted.members) {
+    auto inserted = write_member(made.id, user, {.add = true, .first = 1});
+    if (!inserted) return std::unexpected(inserted.error());
+    if (!*inserted) return fail(Errc::exists);
+  }
+  return made;
+}
+
+Result<bool> Relational::write_member(GroupId group, UserId user, const MemberChange& change) {
+  Query query(change.add ? insert_member_ : delete_member_);
+  query.bind(1, raw(group)).bind(2, raw(user));
+  if (change.add) query.bind(3, change.first).bind(4, now_s());
+  if (auto ran = query.run(); !ran) return std::unexpected(ran.error());
+  return db_.changes() > 0;
+}
+
+Result<MembersChanged> Relational::write_members(const MemberChange& change) {
+  auto group = select_group(change.group);
+  if (!group) return std::unexpected(group.error());
+  MembersChanged changed{.version = ++group->version, .users = {}};
+  for (const UserId user : change.users) {
+    auto written = write_member(change.group, user, change);
+    if (!written) return std::unexpected(written.error());
+    if (*written) changed.users.push_back(user);
+  }
+  const auto count = static_cast<uint32_t>(changed.users.size());
+  group->members   = change.add ? group->members + count : group->members - count;
+  if (auto ran = write_group(*group, false); !ran) return std::unexpected(ran.error());
+  return changed;
+}
+
+Result<void> Relational::write_group(const Group& group, bool dismissed) {
+  Query query(update_group_);
+  query.bind(1, raw(group.id)).bind(2, group.name).bind(3, group.avatar).bind(4, group.version);
+  return query.bind(5, group.members).bind(6, dismissed ? 1 : 0).bind(7, now_s()).run();
+}
+
+Result<Group> Relational::patch_group(GroupId id, const GroupPatch& patch) {
+  auto group = select_group(id);
+  if (!group) return group;
+  group->name   = patch.name.value_or(group->name);
+  group->avatar = patch.avatar.value_or(group->avatar);
+  if (auto ran = write_group(*group, false); !ran) return std::unexpected(ran.error());
+  return group;
+}
+
+Result<void> Relational::remove_group(GroupId id) {
+  auto group = select_group(id);
+  if (!group) return std::unexpected(group.error());
+  if (auto ran = Query(delete_members_).bind(1, raw(id)).run(); !ran) return ran;
+  group->members = 0;
+  ++group->version;
+  return write_group(*group, true);
+}
+
+Result<std::vector<Member>> Relational::select_members(GroupId id, UserId after, uint32_t limit) {
+  Query query(list_members_);
+  query.bind(1, raw(id)).bind(2, raw(after)).bind(3, std::min(limit, kListMax));
+  return all_rows(query, [](const Query& row) {
+    return Member{UserId(static_cast<uint32_t>(row.integer(0))),
+                  static_cast<uint32_t>(row.integer(1)), row.integer(2) != 0};
+  });
+}
+
+Result<std::vector<Membership>> Relational::select_memberships(UserId user) {
+  Query query(list_memberships_);
+  query.bind(1, raw(user)).bind(2, kConversationsMax);
+  return all_rows(query, [](const Query& row) {
+    return Membership{.group   = GroupId(static_cast<uint32_t>(row.integer(0))),
+                      .version = static_cast<uint32_t>(row.integer(1)),
+                      .first   = static_cast<uint32_t>(row.integer(2)),
+                      .type    = static_cast<uint8_t>(row.integer(3)),
+                      .muted   = row.integer(4) != 0,
+                      .hidden_to = static_cast<uint32_t>(row.integer(5))};
+  });
+}
+
+Result<void> Relational::mark_member(Statement& statement, UserId user, GroupId group, int64_t value) {
+  Query query(statement);
+  if (auto ran = query.bind(1, raw(group)).bind(2, raw(user)).bind(3, value).run(); !ran)
+    return ran;
+  if (db_.changes() == 0) return fail(Errc::not_found);
+  return {};
 }
 
 // --- conversation list

@@ -1,5 +1,5 @@
-// Relational: the slow, relational state of an embedded deployment, in SQLite: users, departments
-// and the conversation list. (Messages, heads and cursors are in the log, never here.)
+// Relational: the slow, relational state of an embedded deployment, in SQLite: users, departments,
+// groups and the conversation list. (Messages, heads and cursors are in the log, never here.)
 //
 // Thread rule  The shard calls on shard `shard`, whose callbacks run in collect(shard); SQL on the
 //              worker's thread (run_some() in a simulator); blocking calls before start().
@@ -19,6 +19,8 @@
 //   department  a tree; removed ones stay, so that clients learn of it
 //   session     the conversation list: (user, kind, peer); kind 1 a user, 2 a group. status 1 and
 //               hidden_to: removed by its owner, until a message beyond hidden_to shows it again
+//   chat_group  a dismissed one stays (status 1), so that its id and messages are nobody else's
+//   member      who is in a group; leaving removes the row
 //   meta        key, value
 #pragma once
 
@@ -37,7 +39,7 @@ namespace ringtalk::store {
 
 class Relational final : public engine::Worker {
  public:
-  static constexpr int64_t kSchemaVersion = 2;
+  static constexpr int64_t kSchemaVersion = 4;
   // One answer to a client must hold a stamp's users, with the longest profiles there are.
   static constexpr size_t kUsersPerStampMax = 300;
   static constexpr size_t kUsersPerCallMax  = 100'000;  // one transaction; more is Errc::too_large
@@ -85,6 +87,21 @@ class Relational final : public engine::Worker {
   Result<void> list_sessions(uint32_t shard, UserId user, Callback<std::vector<SessionRow>> done);
   Result<void> hide_session(uint32_t shard, UserId user, UserId peer, uint32_t newest,
                             Callback<void> done);
+  Result<void> add_group(uint32_t shard, NewGroup group, Callback<Group> done);
+  Result<void> find_group(uint32_t shard, GroupId id, Callback<Group> done);
+  Result<void> list_groups(uint32_t shard, GroupId after, uint32_t limit,
+                           Callback<std::vector<Group>> done);
+  Result<void> update_group(uint32_t shard, GroupId id, GroupPatch patch, Callback<Group> done);
+  Result<void> dismiss_group(uint32_t shard, GroupId id, Callback<void> done);
+  Result<void> list_members(uint32_t shard, GroupId id, UserId after, uint32_t limit,
+                            Callback<std::vector<Member>> done);
+  Result<void> change_members(uint32_t shard, MemberChange change, Callback<MembersChanged> done);
+  Result<void> mute_group(uint32_t shard, UserId user, GroupId group, bool muted,
+                          Callback<void> done);
+  Result<void> hide_group(uint32_t shard, UserId user, GroupId group, uint32_t hidden_to,
+                          Callback<void> done);
+  Result<void> list_memberships(uint32_t shard, UserId user,
+                                Callback<std::vector<Membership>> done);
 
  private:
   template <class T, bool kWrites, class Work>
@@ -130,6 +147,17 @@ class Relational final : public engine::Worker {
   Result<Department> patch_department(uint32_t id, const DepartmentPatch& patch);
   Result<void> delete_department(uint32_t id);
   Result<Department> write_department(Department department);
+  Result<Group> insert_group(const NewGroup& group);
+  Result<Group> select_group(GroupId id);
+  Result<std::vector<Group>> select_groups(GroupId after, uint32_t limit);
+  Result<void> write_group(const Group& group, bool dismissed);
+  Result<Group> patch_group(GroupId id, const GroupPatch& patch);
+  Result<void> remove_group(GroupId id);
+  Result<bool> write_member(GroupId group, UserId user, const MemberChange& change);
+  Result<MembersChanged> write_members(const MemberChange& change);
+  Result<std::vector<Member>> select_members(GroupId id, UserId after, uint32_t limit);
+  Result<std::vector<Membership>> select_memberships(UserId user);
+  Result<void> mark_member(Statement& statement, UserId user, GroupId group, int64_t value);
   uint32_t now_s() const;
 
   engine::Clock& clock_;
@@ -139,6 +167,8 @@ class Relational final : public engine::Worker {
       show_session_, list_sessions_, hide_session_, find_user_by_name_, list_users_since_,
       list_stamp_, update_user_, find_department_, list_departments_, department_stamp_,
       newest_department_, insert_department_, update_department_, department_used_, above_;
+  Statement insert_group_, find_group_, list_groups_, update_group_, list_members_, insert_member_,
+      delete_member_, delete_members_, mute_group_, hide_group_, list_memberships_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not
