@@ -24,10 +24,13 @@
 
 namespace ringtalk::gateway {
 
+class Fields;
+
 class AdminApi {
  public:
   static constexpr uint64_t kBulkBytesMax = 4 * kMiB;
   static constexpr size_t kBulkUsersMax   = 20'000;
+  static constexpr uint32_t kMembersMax   = 1'000'000;  // of one group
 
   struct Setup {
     HttpGateway& http;
@@ -83,6 +86,22 @@ class AdminApi {
   void remove_department(const Call& call);
   void answer_department(uint64_t connection, unsigned status,
                          const Result<store::Department>& department);
+
+  // --- api_groups.cc
+  void list_groups(const Call& call);
+  void get_group(const Call& call);
+  void add_group(const Call& call);
+  void patch_group(const Call& call);
+  void dismiss_group(const Call& call);
+  void list_members(const Call& call);
+  void change_members(const Call& call);
+  void add_everybody(const Call& call);
+  void add_users_after(uint64_t connection, GroupId group, UserId after, uint32_t added);
+  void open_group(uint64_t connection, const store::Group& group);
+  void put_message(const Call& call);
+  void fail_group(uint64_t connection, Error error);
+  // Those of a list that exist, each once; an entry that names nobody is wrong.
+  std::vector<UserId> read_users(Fields& fields, std::string_view key);
 
   // --- api_sessions.cc
   void list_sessions(const Call& call);

@@ -281,6 +281,7 @@ shard::Limits Server::limits_of(const Settings& settings) const {
   limits.connections_max         = from.max_connections;
   limits.group_members_max       = from.group_members_max;
   limits.group_session_revive    = from.group_session_revive;
+  limits.text_key                = settings.messages.aes_key;
   limits.wrong_passwords_max     = settings.login.wrong_passwords_max;
   limits.wrong_password_window_s = settings.login.wrong_password_window_s;
   limits.token_hours             = settings.login.token_hours;

@@ -51,6 +51,10 @@ struct LogSettings {
   std::string format = "auto";
 };
 
+struct MessageSettings {
+  std::string aes_key = "12345678901234567890123456789012";
+};
+
 struct Settings {
   engine::Address listen{"127.0.0.1", 8000};
   engine::Address http{"127.0.0.1", 8080};
@@ -60,6 +64,7 @@ struct Settings {
 
   LimitSettings limits;
   LoginSettings login;
+  MessageSettings messages;
   StoreSettings store;
   LogSettings log;
 };

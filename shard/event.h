@@ -197,7 +197,12 @@ struct NewestDone {
   uint32_t newest;  // durable; 0: nobody wrote
 };
 
-enum class OperatorQuestion : uint8_t { sessions, sessions_of_user, kick };
+enum class OperatorQuestion : uint8_t {
+  sessions,
+  sessions_of_user,
+  kick,
+  post,  // a message in the user's name
+};
 
 struct OperatorAsk {
   static constexpr EventKind kKind = EventKind::operator_ask;
@@ -206,16 +211,19 @@ struct OperatorAsk {
   uint32_t from;       // sessions: place in the session table
   uint32_t count_max;  // sessions
   OperatorQuestion question;
-  uint8_t devices;    // kick: see operator.h
+  uint8_t devices;    // kick: see operator.h; post: MsgType
   uint64_t since_ns;  // kick: logins that were asked for before end too; 0: only sessions do
+  uint32_t to;            // post: user or group
+  engine::Payload* body;  // post: content
 };
 
 struct OperatorDone {
   static constexpr EventKind kKind = EventKind::operator_done;
   uint32_t ticket;
-  uint32_t next;           // sessions: where to go on; 0: that was the last place
-  uint32_t kicked;         // sessions that were
+  uint32_t next;           // sessions: where to go on; 0: that was the last place. post: msg_id
+  uint32_t kicked;         // sessions that were. post: time
   engine::Payload* found;  // SessionFacts[], see operator.h; null: none
+  Error error;             // post
 };
 
 struct SessionsAsk {

@@ -17,6 +17,8 @@ using proto::CommandId;
 
 namespace {
 
+constexpr size_t kChangedTold = 100;  // of a change to a group of more than kMembersListed
+
 std::span<const UserId> ids_of(const PayloadRef& body) {
   const Bytes bytes = body.bytes();
   return {reinterpret_cast<const UserId*>(bytes.data()), bytes.size() / sizeof(UserId)};
@@ -369,14 +371,17 @@ void Groups::announce(GroupId group, Room& room, Task task, GroupChange change, 
                            .type         = room.row.type,
                            .only_changed = room.seats.size() > kMembersListed};
   PayloadRef notice;
-  if (change != GroupChange::opened) {
+  // Of a large group only a few who came or went are told, and without the list of the others: it would
+  // be some 100 KiB for each of a million connections.
+  const bool told = !head.only_changed || changed.size() <= kChangedTold;
+  if (change != GroupChange::opened && told) {
     IM::Group::IMGroupChangeMemberNotify notify;
     notify.set_user_id(raw(task.ask.user));
     notify.set_change_type(change == GroupChange::added
                                ? IM::BaseDefine::GROUP_MODIFY_TYPE_ADD
                                : IM::BaseDefine::GROUP_MODIFY_TYPE_DEL);
     notify.set_group_id(raw(group));
-    const size_t listed = std::min<size_t>(room.seats.size(), kMembersListed);
+    const size_t listed = head.only_changed ? 0 : room.seats.size();
     for (size_t i = 0; i < listed; ++i) notify.add_cur_user_id_list(raw(room.seats[i].user));
     for (const UserId user : changed.first(std::min<size_t>(changed.size(), kMembersListed)))
       notify.add_chg_user_id_list(raw(user));

@@ -7,6 +7,7 @@
 
 #include "engine/base/units.h"
 #include "proto/frame.h"
+#include "proto/text_codec.h"
 
 namespace ringtalk::shard {
 
@@ -57,6 +58,7 @@ struct Limits {
   uint32_t connects_per_second        = 200;        // from one address
   uint64_t repeat_window_bytes        = 64 * kMiB;  // whole process
   std::vector<uint8_t> allowed_states = {0};
+  std::string text_key{proto::kTextKey};
   std::string public_host;  // what 0x0102 tells clients to connect to
   uint16_t public_port = 0;
 };

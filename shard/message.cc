@@ -22,10 +22,10 @@ Messages::~Messages() = default;
 
 namespace {
 
-ConversationId conversation_of(const Session& session, const MessageDataView& message) {
+ConversationId conversation_of(UserId author, const MessageDataView& message) {
   return proto::is_group(message.type)
              ? ConversationId::group(GroupId(message.to_session_id))
-             : ConversationId::single(session.user, UserId(message.to_session_id));
+             : ConversationId::single(author, UserId(message.to_session_id));
 }
 
 // Who or what is written to, as the author names it.
@@ -45,6 +45,10 @@ bool Messages::acceptable(const Session& session, const MessageDataView& message
   } else if (to == session.user || !context_.directory.reachable(to)) {
     return false;
   }
+  return acceptable_content(message);
+}
+
+bool Messages::acceptable_content(const MessageDataView& message) {
   if (message.client_msg_id &&
       (message.client_msg_id->empty() || message.client_msg_id->size() > kClientMsgIdMax ||
        !proto::valid_utf8(*message.client_msg_id)))
@@ -56,19 +60,19 @@ bool Messages::acceptable(const Session& session, const MessageDataView& message
   return characters && *characters <= kTextCharactersMax;
 }
 
-Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequence,
+Messages::Checked Messages::fingerprints(UserId author, uint16_t sequence,
                                          const MessageDataView& message) {
   // The author is not part of `content`: it is compared among his own sends only.
   const uint64_t target = uint64_t{message.to_session_id} << 8 | static_cast<uint8_t>(message.type);
   const uint64_t body   = XXH3_64bits(message.data.data(), message.data.size());
   Checked checked{.to           = message.to_session_id,
-                  .conversation = conversation_of(session, message),
+                  .conversation = conversation_of(author, message),
                   .content      = mix(body ^ mix(target))};
   checked.repeat_key =
-      RepeatWindow::sequence_key(checked.content ^ mix(raw(session.user)), sequence);
+      RepeatWindow::sequence_key(checked.content ^ mix(raw(author)), sequence);
   if (message.client_msg_id) {
     const Bytes id     = *message.client_msg_id;
-    checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(session.user))) | 1;
+    checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(author))) | 1;
     checked.full_key   = mix(checked.client_key ^ mix(checked.content)) | 1;
   }
   return checked;
@@ -76,10 +80,10 @@ Messages::Checked Messages::fingerprints(const Session& session, uint16_t sequen
 
 Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView& message) {
   if (!context_.store.has_room()) {
-    if (context_.home_of(conversation_of(session, message)) == context_.self)
+    if (context_.home_of(conversation_of(session.user, message)) == context_.self)
       return context_.wait_for_store(session);
   }
-  const Checked checked = fingerprints(session, sequence, message);
+  const Checked checked = fingerprints(session.user, sequence, message);
   UserEntry* user       = context_.users.find(session.user);
   RT_ASSERT(user != nullptr);
   const Limits& limits = context_.limits;
@@ -100,11 +104,27 @@ Taken Messages::send(Session& session, uint16_t sequence, const MessageDataView&
     session.waits_for_send = true;
     return Taken::waits;
   }
-  Taken taken = Taken::taken;
-  if (!repeats(session, sequence, message, checked))
-    taken = admit(session, sequence, message, checked);
-  if (taken == Taken::taken) user->sends.take(context_.loop.now_ns(), limits.sends_per_second);
-  return taken;
+  if (!repeats(session, sequence, message, checked) &&
+      !admit(session.user, &session, sequence, message, checked))
+    return context_.stall(session);
+  user->sends.take(context_.loop.now_ns(), limits.sends_per_second);
+  return Taken::taken;
+}
+
+Result<void> Messages::post(UserId author, const MessageDataView& message, Posted done) {
+  const UserId to{message.to_session_id};
+  const bool group = proto::is_group(message.type);  // its home knows whether he is in it
+  if (!acceptable_content(message)) return fail(Errc::too_large);
+  if (!context_.directory.reachable(author) || (!group && !context_.directory.reachable(to)))
+    return fail(Errc::not_found);
+  if (!group && to == author) return fail(Errc::refused);
+  Checked checked    = fingerprints(author, 0, message);
+  checked.repeat_key = 0;
+  posting_           = std::move(done);
+  const auto admitted = admit(author, nullptr, 0, message, checked);
+  posting_            = nullptr;
+  if (!admitted) return std::unexpected(admitted.error());
+  return {};
 }
 
 bool Messages::repeats(Session& session, uint16_t sequence, const MessageDataView& message,
@@ -145,13 +165,14 @@ void Messages::join(uint32_t pending, Session& session, uint16_t sequence) {
   pending_[pending].joined = true;
 }
 
-Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView& message,
-                      const Checked& checked) {
+Result<uint32_t> Messages::admit(UserId author, Session* session, uint16_t sequence,
+                                 const MessageDataView& message, const Checked& checked) {
   const ConversationId conversation = checked.conversation;
   const uint32_t place_at           = context_.home_of(conversation);
+  const SessionKey key              = session ? session->key : SessionKey{};
   const AppendHead head{
       .conversation = conversation,
-      .author       = session.user,
+      .author       = author,
       .type         = static_cast<uint8_t>(message.type),
       .repeat_key   = checked.repeat_key,
       .client_key   = checked.client_key,
@@ -161,55 +182,56 @@ Taken Messages::admit(Session& session, uint16_t sequence, const MessageDataView
   if (place_at != context_.self) {
     if (!context_.mailbox.open_request(place_at)) {
       context_.metrics.add(Counter::lane_full);
-      return context_.stall(session);
+      return fail(Errc::full);
     }
     const uint32_t pending = make_pending(session, sequence, head, checked);
     context_.mailbox.push(
-        place_at, Event::of(AppendAsk{pending, session.key, pack(head, message.data).release()}));
-    return Taken::taken;
+        place_at, Event::of(AppendAsk{pending, key, pack(head, message.data).release()}));
+    return pending;
   }
   if (conversation.is_group()) {
-    const uint32_t pending   = make_pending(session, sequence, head, checked);
-    const uint32_t placement = make_placement(context_.self, pending, session.key, head);
+    const uint32_t pending         = make_pending(session, sequence, head, checked);
+    const uint32_t placement       = make_placement(context_.self, pending, key, head);
     placements_[placement].message = pack(head, message.data);
     place(placement);
-    return Taken::taken;
+    return pending;
   }
 
   const uint32_t receiver = context_.home_of(UserId(checked.to));
   const bool far          = receiver != context_.self;
   if (far && !context_.mailbox.reserve(receiver)) {
     context_.metrics.add(Counter::lane_full);
-    return context_.stall(session);
+    return fail(Errc::full);
   }
   const uint32_t pending          = make_pending(session, sequence, head, checked);
-  const uint32_t placement        = make_placement(context_.self, pending, session.key, head);
+  const uint32_t placement        = make_placement(context_.self, pending, key, head);
   placements_[placement].reserved = far;
   const bool is_new =
       context_.store.head(conversation).newest == 0 || opening_.contains(conversation.key);
   if (is_new || !unplaced_.empty()) {
     placements_[placement].message = pack(head, message.data);
     place(placement);
-    return Taken::taken;
+    return pending;
   }
   const auto stored = store_now(placement, message.data);
-  if (stored) return Taken::taken;
+  if (stored) return pending;
   if (stored.error().code != Errc::full) {
     refuse(placement, stored.error());
-    return Taken::taken;
+    return pending;
   }
   if (far) context_.mailbox.unreserve(receiver);
   placements_[placement].reserved = false;
   drop_placement(placement);
   unlink_from_session(pending);
   forget_repeat(pending_[pending]);
+  posted_.erase(pending);
   drop_pending(pending);
-  return context_.stall(session);
+  return fail(Errc::full);
 }
 
 // --- pending sends -------------------------------------------------------------------------------------
 
-uint32_t Messages::make_pending(Session& session, uint16_t sequence, const AppendHead& head,
+uint32_t Messages::make_pending(Session* session, uint16_t sequence, const AppendHead& head,
                                 const Checked& checked) {
   if (pending_free_ == ~0u) {
     pending_free_ = static_cast<uint32_t>(pending_.size());
@@ -219,25 +241,30 @@ uint32_t Messages::make_pending(Session& session, uint16_t sequence, const Appen
   Pending& pending     = pending_[index];
   pending_free_        = pending.next;
   ++pending_used_;
-  pending = {.session    = session.key,
-             .author     = session.user,
+  pending = {.session    = session ? session->key : SessionKey{},
+             .author     = head.author,
              .to         = checked.to,
              .content    = checked.content,
              .repeat_key = head.repeat_key,
              .client_key = head.client_key,
              .full_key   = head.full_key,
              .sequence   = sequence,
-             .type       = head.type};
+             .type       = head.type,
+             .posted     = session == nullptr};
+  if (!session) {
+    posted_[index] = std::move(posting_);
+    return index;
+  }
   // At the end: results come in the order of sending, so the first is the one to be unlinked.
-  (session.sends_head == ~0u ? session.sends_head : pending_[session.sends_tail].next) = index;
-  session.sends_tail                                                                   = index;
-  ++session.sends_count;
+  (session->sends_head == ~0u ? session->sends_head : pending_[session->sends_tail].next) = index;
+  session->sends_tail                                                                     = index;
+  ++session->sends_count;
   const uint32_t now = context_.now_s();
   if (head.client_key) {
-    context_.client_repeats.put_waiting(head.client_key, session.user, index, now);
-    context_.client_repeats.put_waiting(head.full_key, session.user, index, now);
+    context_.client_repeats.put_waiting(head.client_key, head.author, index, now);
+    context_.client_repeats.put_waiting(head.full_key, head.author, index, now);
   } else {
-    context_.repeats.put_waiting(head.repeat_key, session.user, index, now);
+    context_.repeats.put_waiting(head.repeat_key, head.author, index, now);
   }
   return index;
 }
@@ -252,7 +279,7 @@ void Messages::forget_repeat(const Pending& pending) {
   if (pending.client_key) {
     context_.client_repeats.forget(pending.client_key, pending.author);
     context_.client_repeats.forget(pending.full_key, pending.author);
-  } else {
+  } else if (pending.repeat_key) {
     context_.repeats.forget(pending.repeat_key, pending.author);
   }
 }
@@ -287,12 +314,17 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
   if (pending.client_key && ok) {
     context_.client_repeats.put_durable(pending.client_key, pending.author, msg_id, now);
     context_.client_repeats.put_durable(pending.full_key, pending.author, msg_id, now);
-  } else if (ok) {
+  } else if (ok && pending.repeat_key) {
     context_.repeats.put_durable(pending.repeat_key, pending.author, msg_id, now);
-  } else {
+  } else if (!ok) {
     forget_repeat(pending);
   }
   std::vector<Joined> joined;
+  Posted posted;
+  if (pending.posted) {
+    posted = std::move(posted_.at(index));
+    posted_.erase(index);
+  }
   if (pending.joined) {
     if (const auto at = joined_.find(index); at != joined_.end()) {
       joined = std::move(at->second);
@@ -300,6 +332,7 @@ void Messages::decided(uint32_t index, Error error, uint32_t msg_id, uint32_t ti
     }
   }
   drop_pending(index);
+  if (posted) posted(error, msg_id, time);
   if (!ok) {
     const bool rule = error.code == Errc::not_found;  // not in the group any more
     const auto told = rule ? IM::Ext::Sys::EXT_RESULT_NOT_EXIST : IM::Ext::Sys::EXT_RESULT_STORAGE;

@@ -24,6 +24,7 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <deque>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -41,6 +42,10 @@ class Messages {
   // --- requests of a session on its home shard
   Taken send(Session& session, uint16_t sequence, const proto::MessageDataView& message);
   void confirm(Session& session, const proto::MessageAck& ack);
+  // A message that the administration writes in a user's name, on that user's home; `to` is a user or a
+  // group, as the type says. Not paced, and no repeat of anything. `done` may run at once. full: later.
+  using Posted = std::move_only_function<void(Error, uint32_t msg_id, uint32_t time)>;
+  Result<void> post(UserId author, const proto::MessageDataView& message, Posted done);
 
   // --- events
   void on_append_ask(uint32_t from, const AppendAsk& ask);
@@ -78,6 +83,7 @@ class Messages {
     uint16_t sequence   = 0;
     uint8_t type        = 0;
     bool joined         = false;  // others wait for the same outcome: see joined_
+    bool posted         = false;  // no session sent it: see posted_
   };
   struct Joined {
     SessionKey session;
@@ -109,15 +115,17 @@ class Messages {
   };
 
   bool acceptable(const Session& session, const proto::MessageDataView& message) const;
-  static Checked fingerprints(const Session& session, uint16_t sequence,
+  static bool acceptable_content(const proto::MessageDataView& message);
+  static Checked fingerprints(UserId author, uint16_t sequence,
                               const proto::MessageDataView& message);
   // True: it repeats an earlier send and was dealt with.
   bool repeats(Session& session, uint16_t sequence, const proto::MessageDataView& message,
                const Checked& checked);
   void join(uint32_t pending, Session& session, uint16_t sequence);
-  Taken admit(Session& session, uint16_t sequence, const proto::MessageDataView& message,
-              const Checked& checked);
-  uint32_t make_pending(Session& session, uint16_t sequence, const AppendHead& head,
+  // session: null: it is posted. full: not now.
+  Result<uint32_t> admit(UserId author, Session* session, uint16_t sequence,
+                         const proto::MessageDataView& message, const Checked& checked);
+  uint32_t make_pending(Session* session, uint16_t sequence, const AppendHead& head,
                         const Checked& checked);
   void drop_pending(uint32_t index);
   void forget_repeat(const Pending& pending);
@@ -150,6 +158,8 @@ class Messages {
   uint32_t pending_free_ = ~0u;
   uint32_t pending_used_ = 0;
   boost::unordered_flat_map<uint32_t, std::vector<Joined>> joined_;  // by pending; rare
+  boost::unordered_flat_map<uint32_t, Posted> posted_;               // by pending; rare
+  Posted posting_;  // of the pending that admit() is about to make
   std::vector<Placement> placements_;
   uint32_t placements_free_ = ~0u;
   uint32_t placements_used_ = 0;

@@ -2,6 +2,7 @@
 
 #include "proto/base_define.pb.h"
 #include "shard/login.h"
+#include "shard/message.h"
 
 namespace ringtalk::shard {
 
@@ -38,6 +39,17 @@ Result<void> Operator::kick(UserId user, uint8_t devices, bool expel, OnKicked d
              /*now=*/!expel);
 }
 
+Result<void> Operator::post(UserId author, uint32_t to, uint8_t type, Bytes body, OnPosted done) {
+  if (questions_.size() >= kAsksMax) return fail(Errc::full);
+  return ask({.ask       = {.user     = author,
+                            .question = OperatorQuestion::post,
+                            .devices  = type,
+                            .to       = to,
+                            .body     = Payload::copy(body)},
+              .to        = context_.home_of(author),
+              .on_posted = std::move(done)});
+}
+
 Result<void> Operator::ask(Question question, bool now) {
   if (questions_.size() >= kAsksMax) return fail(Errc::full);
   question.ask.ticket   = next_ticket_++;
@@ -54,7 +66,7 @@ Result<void> Operator::ask(Question question, bool now) {
 }
 
 void Operator::send(uint32_t to, const OperatorAsk& ask) {
-  if (to == context_.self) return on_answer(answer_to(ask));
+  if (to == context_.self) return on_ask(to, ask);
   if (context_.mailbox.open_request(to)) return context_.mailbox.push(to, Event::of(ask));
   unsent_.push_back(ask.ticket);
 }
@@ -90,6 +102,7 @@ void Operator::on_answer(const OperatorDone& done) {
   }
   Question answered = std::move(question);
   questions_.erase(at);
+  if (answered.on_posted) return answered.on_posted(done.error, done.next, done.kicked);
   if (answered.on_kicked) return answered.on_kicked(done.kicked);
   answered.on_page(std::move(answered.page));
 }
@@ -110,7 +123,25 @@ bool Operator::has_more(Question& question, uint32_t next) {
 // --- asked ------------------------------------------------------------------------------------------------
 
 void Operator::on_ask(uint32_t from, const OperatorAsk& ask) {
-  context_.mailbox.reply(from, Event::of(answer_to(ask)));
+  if (ask.question == OperatorQuestion::post) return put_message(from, ask);
+  answer(from, answer_to(ask));
+}
+
+void Operator::answer(uint32_t to, const OperatorDone& done) {
+  if (to == context_.self) return on_answer(done);
+  context_.mailbox.reply(to, Event::of(done));
+}
+
+void Operator::put_message(uint32_t from, const OperatorAsk& ask) {
+  const PayloadRef body = PayloadRef::adopt(ask.body);
+  const proto::MessageDataView message{.to_session_id = ask.to,
+                                       .type          = proto::MessageType(ask.devices),
+                                       .data          = body.bytes()};
+  const auto posted = [this, from, ticket = ask.ticket](Error error, uint32_t id, uint32_t time) {
+    answer(from, {.ticket = ticket, .next = id, .kicked = time, .error = error});
+  };
+  const auto asked = messages_.post(ask.user, message, posted);
+  if (!asked) posted(asked.error(), 0, 0);
 }
 
 OperatorDone Operator::answer_to(const OperatorAsk& ask) {

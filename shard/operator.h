@@ -1,8 +1,8 @@
 // Operator: what the administration asks of the shards: who is logged in, and to throw somebody out.
 //
 //   shard 0: list() ─ operator_ask ─▶ a shard, and the next one while the page has room
-//            of_user(), kick() ─ operator_ask ─▶ home of the user
-//   └─ operator_done: facts, or how many were kicked
+//            of_user(), kick(), post() ─ operator_ask ─▶ home of the user
+//   └─ operator_done: facts, how many were kicked, or the id of the message
 //
 // Cursor  Shard and place in its session table: no sorting, nothing is kept between pages. A session
 //         that stays is listed once; one that comes meanwhile may be missed.
@@ -22,6 +22,7 @@
 namespace ringtalk::shard {
 
 class Login;
+class Messages;
 
 struct SessionFacts {
   UserId user{};
@@ -45,14 +46,20 @@ class Operator {
 
   using OnPage   = std::move_only_function<void(SessionPage)>;
   using OnKicked = std::move_only_function<void(uint32_t sessions)>;
+  using OnPosted = std::move_only_function<void(Error, uint32_t msg_id, uint32_t time)>;
 
-  Operator(Context& context, Login& login) : context_(context), login_(login) {}
+  Operator(Context& context, Login& login, Messages& messages)
+      : context_(context), login_(login), messages_(messages) {}
 
   // `done` may be called at once. after: 0, or `next` of an earlier page.
   Result<void> list(uint64_t after, uint32_t limit, OnPage done);
   Result<void> of_user(UserId user, OnPage done);
   // expel: what he logs in with has changed, so logins asked for until now do not open either.
   Result<void> kick(UserId user, uint8_t devices, bool expel, OnKicked done);
+
+  // A message in a user's name; type: MsgType, to: a user or a group. Errors: Messages::post(), and those
+  // of sends.
+  Result<void> post(UserId author, uint32_t to, uint8_t type, Bytes body, OnPosted done);
 
   void on_ask(uint32_t from, const OperatorAsk& ask);
   void on_done(uint32_t from, const OperatorDone& done);
@@ -70,17 +77,21 @@ class Operator {
     SessionPage page;
     OnPage on_page;
     OnKicked on_kicked;
+    OnPosted on_posted;
   };
 
   Result<void> ask(Question question, bool now = true);
   void send(uint32_t to, const OperatorAsk& ask);
   OperatorDone answer_to(const OperatorAsk& ask);
+  void answer(uint32_t to, const OperatorDone& done);
+  void put_message(uint32_t from, const OperatorAsk& ask);
   SessionFacts facts_of(const Session& session) const;
   void on_answer(const OperatorDone& done);
   bool has_more(Question& question, uint32_t next);
 
   Context& context_;
   Login& login_;
+  Messages& messages_;
   boost::unordered_flat_map<uint32_t, Question> questions_;  // by ticket
   std::deque<uint32_t> unsent_;                              // found no credit, or goes on
   bool goes_on_         = false;                             // some of them: with the next turn

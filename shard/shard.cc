@@ -47,7 +47,7 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   context_->groups      = groups_.get();
   group_commands_       = std::make_unique<GroupCommands>(*context_);
   login_             = std::make_unique<Login>(*context_, setup_.login);
-  operator_          = std::make_unique<Operator>(*context_, *login_);
+  operator_          = std::make_unique<Operator>(*context_, *login_, *messages_);
   dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
                                          *read_marks_, *session_list_, *contacts_, *group_commands_);
   gateway_  = &gateway;

@@ -19,7 +19,7 @@ namespace ringtalk::store {
 class Batch {
  public:
   static constexpr uint32_t kRowsMax    = 8192;
-  static constexpr uint32_t kExtraBytes = 384 * kKiB;
+  static constexpr uint32_t kExtraBytes = 288 * kKiB;
   static constexpr uint32_t kPageBytes  = 4 * kKiB;
 
   struct Row {

@@ -10,8 +10,9 @@ namespace ringtalk::store {
 namespace {
 
 constexpr uint64_t kFooterFixedBytes = kFooterHeaderBytes + kTrailerBytes;
-// What one row may add to the footer: a head and a repeat.
-constexpr uint64_t kFooterRowBytes = sizeof(HeadEntry) + sizeof(RepeatEntry);
+// What one row may add to the footer: a head, a repeat, and in a group its author's read position.
+constexpr uint64_t kFooterRowBytes =
+    sizeof(HeadEntry) + sizeof(RepeatEntry) + sizeof(CursorEntry);
 
 // What a batch may need besides its rows: block records, cursors and their footer entries.
 constexpr uint64_t overhead_bytes(uint64_t rows) {
@@ -291,6 +292,7 @@ void Commit::assign_message(PendingHead& pending, RecordHeader& header, Pointer 
   header.block       = head.block;
   head.newest        = place;
   if (header.repeat_key != 0 || (header.flags & kHasKeys)) footer_reserve_ += sizeof(RepeatEntry);
+  if (conversation.is_group()) footer_reserve_ += sizeof(CursorEntry);
   note_place(pending, head.msg_id, place);
 }
 

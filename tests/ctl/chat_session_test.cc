@@ -96,7 +96,7 @@ std::string history_answer(uint16_t sequence, UserId peer, const std::vector<Ent
     info.set_from_session_id(raw(entry.author));
     info.set_create_time(5000);
     info.set_msg_type(IM::BaseDefine::MSG_TYPE_SINGLE_TEXT);
-    info.set_msg_data(TextCodec().encrypt(entry.text));
+    info.set_msg_data(proto::TextCodec().encrypt(entry.text));
   }
   return frame(CommandId::get_msg_list_response, sequence, message);
 }
@@ -237,7 +237,7 @@ TEST_F(ChatSessionTest, ASendIsAcknowledgedBySequence) {
   const auto message = out[0].as<IM::Message::IMMsgData>();
   EXPECT_EQ(message.to_session_id(), raw(kBob));
   EXPECT_EQ(message.msg_id(), 0U);
-  EXPECT_EQ(message.msg_data(), TextCodec().encrypt("one"));
+  EXPECT_EQ(message.msg_data(), proto::TextCodec().encrypt("one"));
   // What the server knows a repeat by: two sends never share it.
   EXPECT_EQ(message.client_msg_id(), "run-7-1");
   EXPECT_EQ(out[1].as<IM::Message::IMMsgData>().client_msg_id(), "run-7-2");
@@ -295,7 +295,7 @@ TEST_F(ChatSessionTest, SendsAreBounded) {
 TEST_F(ChatSessionTest, AnIncomingMessageIsShownAndConfirmed) {
   log_in_quietly();
   sent();
-  hear(push(kBob, kAlice, 3, TextCodec().encrypt("hello, 世界")));
+  hear(push(kBob, kAlice, 3, proto::TextCodec().encrypt("hello, 世界")));
   const auto event = only_event<Arrived>();
   EXPECT_EQ(event.line.peer, kBob);
   EXPECT_EQ(event.line.author, kBob);
@@ -312,7 +312,7 @@ TEST_F(ChatSessionTest, AnIncomingMessageIsShownAndConfirmed) {
 
 TEST_F(ChatSessionTest, OwnMessagesFromAnotherDeviceBelongToTheirPartner) {
   log_in_quietly();
-  hear(push(kAlice, kCarol, 3, TextCodec().encrypt("x")));
+  hear(push(kAlice, kCarol, 3, proto::TextCodec().encrypt("x")));
   EXPECT_EQ(only_event<Arrived>().line.peer, kCarol);
 }
 
@@ -322,7 +322,7 @@ TEST_F(ChatSessionTest, StrangeContentsAreMarked) {
   auto line = only_event<Arrived>().line;
   EXPECT_EQ(line.kind, ChatLine::Kind::opaque);
   EXPECT_EQ(line.text, "plain words");
-  hear(push(kBob, kAlice, 2, TextCodec().encrypt("\xff\xfe")));  // decrypts to no text
+  hear(push(kBob, kAlice, 2, proto::TextCodec().encrypt("\xff\xfe")));  // decrypts to no text
   EXPECT_EQ(only_event<Arrived>().line.kind, ChatLine::Kind::opaque);
   hear(push(kBob, kAlice, 3, std::string("\0\0\0\x07sound", 9), 2));
   line = only_event<Arrived>().line;
@@ -330,7 +330,7 @@ TEST_F(ChatSessionTest, StrangeContentsAreMarked) {
   EXPECT_EQ(line.sound_seconds, 7U);
   hear(push(kBob, kAlice, 4, "abc", 2));  // shorter than its duration
   EXPECT_EQ(only_event<Arrived>().line.sound_seconds, 0U);
-  hear(push(kBob, UserId(9), 4, TextCodec().encrypt("all"), 17));
+  hear(push(kBob, UserId(9), 4, proto::TextCodec().encrypt("all"), 17));
   line = only_event<Arrived>().line;
   EXPECT_EQ(line.group, GroupId(9));
   EXPECT_EQ(line.author, kBob);
@@ -374,7 +374,7 @@ TEST_F(ChatSessionTest, AKickEndsEverything) {
   log_in_quietly();
   sent();
   session.send_text(kBob, "x", now);
-  hear(kick(1) + push(kBob, kAlice, 9, TextCodec().encrypt("too late")));
+  hear(kick(1) + push(kBob, kAlice, 9, proto::TextCodec().encrypt("too late")));
   EXPECT_EQ(only_event<Kicked>().reason, 1);
   EXPECT_EQ(session.state(), State::kicked);
   EXPECT_TRUE(session.take_output().empty());
@@ -485,14 +485,14 @@ TEST_F(ChatSessionTest, GivenUpSendsAreNotRepeated) {
 
 TEST_F(ChatSessionTest, WhatWasMissedIsFetchedOnce) {
   log_in_quietly();
-  hear(push(kBob, kAlice, 5, TextCodec().encrypt("five")));
+  hear(push(kBob, kAlice, 5, proto::TextCodec().encrypt("five")));
   session.take_events();
   break_off();
   log_in();
   session.take_events();
   const Sent request = only_sent(CommandId::get_msg_list_request);
   EXPECT_EQ(request.as<IM::Message::IMGetMsgListReq>().session_id(), raw(kBob));
-  hear(push(kBob, kAlice, 8, TextCodec().encrypt("eight")));  // overtakes the answer
+  hear(push(kBob, kAlice, 8, proto::TextCodec().encrypt("eight")));  // overtakes the answer
   session.take_events();
   hear(history_answer(
       request.sequence, kBob,
@@ -506,11 +506,11 @@ TEST_F(ChatSessionTest, WhatWasMissedIsFetchedOnce) {
 
 TEST_F(ChatSessionTest, AGapThatWasNotFilledIsAskedForAgain) {
   log_in_quietly();
-  hear(push(kBob, kAlice, 5, TextCodec().encrypt("five")));
+  hear(push(kBob, kAlice, 5, proto::TextCodec().encrypt("five")));
   session.take_events();
   break_off();
   log_in();
-  hear(push(kBob, kAlice, 8, TextCodec().encrypt("eight")));
+  hear(push(kBob, kAlice, 8, proto::TextCodec().encrypt("eight")));
   session.take_events();
   break_off();  // before the answer
   sent();
@@ -524,7 +524,7 @@ TEST_F(ChatSessionTest, AGapThatWasNotFilledIsAskedForAgain) {
 
 TEST_F(ChatSessionTest, MoreThanAPageMissedIsSaid) {
   log_in_quietly();
-  hear(push(kBob, kAlice, 5, TextCodec().encrypt("five")));
+  hear(push(kBob, kAlice, 5, proto::TextCodec().encrypt("five")));
   session.take_events();
   break_off();
   log_in();
@@ -538,7 +538,7 @@ TEST_F(ChatSessionTest, MoreThanAPageMissedIsSaid) {
 
 TEST_F(ChatSessionTest, AStoredSendOfOursIsNotShownAsMissed) {
   log_in_quietly();
-  hear(push(kBob, kAlice, 5, TextCodec().encrypt("five")));
+  hear(push(kBob, kAlice, 5, proto::TextCodec().encrypt("five")));
   session.take_events();
   session.send_text(kBob, "mine", now);
   break_off();
@@ -607,7 +607,7 @@ TEST_F(ChatSessionTest, WhatIsPushedMeanwhileIsNotRepeatedByTheHistory) {
   session.request_history(kBob, 20, now);
   session.watch(kBob, now);
   const Sent request = only_sent(CommandId::get_msg_list_request);  // one serves both
-  hear(push(kBob, kAlice, 7, TextCodec().encrypt("seven")));
+  hear(push(kBob, kAlice, 7, proto::TextCodec().encrypt("seven")));
   only_event<Arrived>();
   hear(
       history_answer(request.sequence, kBob, {{8, kBob, "8"}, {7, kBob, "seven"}, {6, kBob, "6"}}));
@@ -675,7 +675,7 @@ TEST_F(ChatSessionTest, UnreadConversations) {
                                 : IM::BaseDefine::SESSION_TYPE_SINGLE);
     info.set_unread_cnt(group ? 1 : 2);
     info.set_latest_msg_id(12);
-    info.set_latest_msg_data(TextCodec().encrypt("newest"));
+    info.set_latest_msg_data(proto::TextCodec().encrypt("newest"));
     info.set_latest_msg_type(IM::BaseDefine::MSG_TYPE_SINGLE_TEXT);
     info.set_latest_msg_from_user_id(raw(kBob));
   }
@@ -763,13 +763,13 @@ TEST_F(ChatSessionTest, UnreadableBodiesAreIgnored) {
     hear(header(20, command) + "\xff\xff\xff\xff");
   }
   expect_no_event();
-  hear(push(kBob, kAlice, 1, TextCodec().encrypt("still here")));
+  hear(push(kBob, kAlice, 1, proto::TextCodec().encrypt("still here")));
   only_event<Arrived>();
 }
 
 TEST_F(ChatSessionTest, EverySplitGivesTheSameEvents) {
   const std::string stream = login_answer(500, 0, "成功") +
-                             push(kBob, kAlice, 1, TextCodec().encrypt("a")) +
+                             push(kBob, kAlice, 1, proto::TextCodec().encrypt("a")) +
                              push(kBob, kAlice, 2, "b") + kick(2);
   for (size_t cut = 0; cut <= stream.size(); ++cut) {
     ChatSession fresh({.name = "alice", .secret = "x", .first_sequence = 500});
@@ -785,7 +785,7 @@ TEST_F(ChatSessionTest, EverySplitGivesTheSameEvents) {
 
 TEST_F(ChatSessionTest, BentStreamsNeverCrash) {
   std::mt19937 random(23);
-  const std::string stream = push(kBob, kAlice, 1, TextCodec().encrypt("a")) + ack(501, kBob, 2) +
+  const std::string stream = push(kBob, kAlice, 1, proto::TextCodec().encrypt("a")) + ack(501, kBob, 2) +
                              history_answer(502, kBob, {{2, kBob, "two"}, {1, kAlice, "one"}}) +
                              push(kBob, kAlice, 3, "abcd", 2) + read_notify(kBob, 2) +
                              stat_notify(kBob, true);

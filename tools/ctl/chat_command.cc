@@ -71,7 +71,7 @@ struct ChatOptions {
   PasswordSource password;
   std::string partner;
   uint32_t entry_lines = 10;  // of history, when a conversation is entered
-  std::string aes_key  = std::string(kTextKey);
+  std::string aes_key  = std::string(proto::kTextKey);
   bool mobile          = false;
 };
 
@@ -590,9 +590,9 @@ void Chat::not_sent(std::string_view why) {
 
 void Chat::send(std::string_view text) {
   if (raw(partner_) == 0) return not_sent("to whom? /to NAME first");
-  if (text.size() > kPlainTextBytesMax) {
+  if (text.size() > proto::kPlainTextBytesMax) {
     return not_sent(
-        fmt::format("not sent: {} bytes of at most {}", text.size(), kPlainTextBytesMax));
+        fmt::format("not sent: {} bytes of at most {}", text.size(), proto::kPlainTextBytesMax));
   }
   if (!proto::valid_utf8(as_bytes(text))) return not_sent("not sent: this is not UTF-8");
   const Ticket ticket = session_.send_text(partner_, text, Clock::now());
@@ -606,8 +606,8 @@ int run_chat(const Context& context, const ChatOptions& options) {
     complain(fmt::format("HOST:PORT is wanted, not {}", server ? context.http : options.server));
     return kExitUsage;
   }
-  if (options.aes_key.size() != kTextKeyBytes) {
-    complain(fmt::format("--aes-key wants {} bytes", kTextKeyBytes));
+  if (options.aes_key.size() != proto::kTextKeyBytes) {
+    complain(fmt::format("--aes-key wants {} bytes", proto::kTextKeyBytes));
     return kExitUsage;
   }
   const auto password = obtain_password(
@@ -625,7 +625,7 @@ int run_chat(const Context& context, const ChatOptions& options) {
       .name           = options.name,
       .secret         = password->starts_with("token:") ? *password : md5hex(*password),
       .mobile         = options.mobile,
-      .codec          = TextCodec(options.aes_key),
+      .codec          = proto::TextCodec(options.aes_key),
       .send_id_prefix = fmt::format("ctl-{:08x}{:08x}-", random(), random()),
       .first_sequence = static_cast<uint16_t>(1 + random() % ChatSession::kSequenceMax)};
   catch_signals();

@@ -33,7 +33,7 @@ bool is_group(MsgType type) { return type == MSG_TYPE_GROUP_TEXT || type == MSG_
 
 bool is_online(UserStatType status) { return status == USER_STATUS_ONLINE; }
 
-void fill_content(ChatLine& line, const TextCodec& codec, MsgType type,
+void fill_content(ChatLine& line, const proto::TextCodec& codec, MsgType type,
                   const std::string& content) {
   if (is_sound(type)) {
     line.kind          = ChatLine::Kind::sound;
@@ -110,7 +110,7 @@ uint16_t ChatSession::take_sequence() {
 
 Ticket ChatSession::send_text(UserId peer, std::string_view text, Time now) {
   RT_ASSERT(can_send());
-  RT_ASSERT(!text.empty() && text.size() <= kPlainTextBytesMax);
+  RT_ASSERT(!text.empty() && text.size() <= proto::kPlainTextBytesMax);
   RT_ASSERT(raw(peer) != 0 && peer != user_);
   sends_.push_back({.ticket   = next_ticket_++,
                     .sequence = take_sequence(),

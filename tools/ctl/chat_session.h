@@ -33,7 +33,7 @@
 #include "engine/base/bytes.h"
 #include "proto/frame.h"
 #include "proto/ids.h"
-#include "tools/ctl/text_codec.h"
+#include "proto/text_codec.h"
 
 namespace ringtalk::ctl {
 
@@ -150,7 +150,7 @@ class ChatSession {
     std::string name;
     std::string secret;   // the password's MD5 in lower-case hex, or "token:" and a session token
     bool mobile = false;  // device class; one login of each class lives at a time
-    TextCodec codec{};
+    proto::TextCodec codec{};
     std::string
         send_id_prefix{};  // makes client_msg_id, ≤ kSendIdPrefixMax bytes: random, or two runs
                            // of a user would repeat each other; empty: none is sent

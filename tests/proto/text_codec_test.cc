@@ -1,4 +1,4 @@
-#include "tools/ctl/text_codec.h"
+#include "proto/text_codec.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-namespace ringtalk::ctl {
+namespace ringtalk::proto {
 namespace {
 
 // Made by stock clients under the key that all of them carry.
@@ -98,4 +98,4 @@ TEST(TextCodec, GarbageIsRefusedOrShort) {
 }
 
 }  // namespace
-}  // namespace ringtalk::ctl
+}  // namespace ringtalk::proto

@@ -21,7 +21,7 @@
 #include <string>
 #include <string_view>
 
-namespace ringtalk::ctl {
+namespace ringtalk::proto {
 
 inline constexpr size_t kTextKeyBytes         = 32;
 inline constexpr std::string_view kTextKey    = "12345678901234567890123456789012";
@@ -42,4 +42,4 @@ class TextCodec {
   std::array<unsigned char, kTextKeyBytes> key_;
 };
 
-}  // namespace ringtalk::ctl
+}  // namespace ringtalk::proto

@@ -1,4 +1,4 @@
-#include "tools/ctl/text_codec.h"
+#include "proto/text_codec.h"
 
 #include <openssl/evp.h>
 
@@ -9,7 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/bytes.h"
 
-namespace ringtalk::ctl {
+namespace ringtalk::proto {
 
 namespace {
 
@@ -97,4 +97,4 @@ std::optional<std::string> TextCodec::decrypt(std::string_view content) const {
   return plain;
 }
 
-}  // namespace ringtalk::ctl
+}  // namespace ringtalk::proto
