@@ -94,7 +94,7 @@ void add_limits(engine::ConfigSchema& schema, LimitSettings& limits) {
       "send_decision_ms", limits.send_decision_ms, {100, 60'000},
       "Milliseconds after which a message that could not be made durable is refused for good: it\n"
       "is never stored later. Keep it below the time after which clients send again.");
-  schema.number("group_members_max", limits.group_members_max, {2, 20'000},
+  schema.number("group_members_max", limits.group_members_max, {2, 1'000'000},
                 "Members that users may bring together in one group. The administration's groups "
                 "may have\n1,000,000.");
   schema.boolean("group_session_revive", limits.group_session_revive,

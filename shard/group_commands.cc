@@ -26,6 +26,11 @@ bool is_text(const std::string& text) {
   return characters && *characters <= kGroupTextMax;
 }
 
+// That one request may name.
+uint32_t members_max(const Limits& limits) {
+  return std::min(limits.group_members_max, store::kMembersPerCall);
+}
+
 // Each once, in the order named, without 0.
 template <class Ids>
 std::vector<UserId> distinct(const Ids& ids) {
@@ -164,7 +169,7 @@ Taken GroupCommands::create(Session& session, uint16_t sequence, Bytes body) {
   const bool valid = request.group_type() == IM::BaseDefine::GROUP_TYPE_TMP && !nobody &&
                      !group.name.empty() && is_text(group.name) &&
                      is_text(request.group_avatar()) &&
-                     group.members.size() <= context_.limits.group_members_max;
+                     group.members.size() <= members_max(context_.limits);
   if (!valid) {
     answer_create(session, group, GroupId{});
     return Taken::taken;
@@ -229,7 +234,7 @@ Taken GroupCommands::change(Session& session, uint16_t sequence, Bytes body) {
   context_.charge(session, static_cast<uint32_t>(request.member_id_list_size()));
   if (add)
     std::erase_if(users, [&](UserId user) { return !context_.directory.reachable(user); });
-  if (raw(group) == 0 || users.size() > context_.limits.group_members_max) {
+  if (raw(group) == 0 || users.size() > members_max(context_.limits)) {
     answer_change(session, sequence, group, type, {}, {});
     return Taken::taken;
   }

@@ -64,7 +64,7 @@ def admin_change(server, group, add=None, remove=None):
 
 
 def admin_dismiss(server, group):
-    api(server, "DELETE", f"groups/{group}", wanted=204)
+    api(server, "DELETE", f"groups/{group}", wanted=200)
 
 
 def admin_say(server, author, text, **to):
