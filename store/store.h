@@ -183,6 +183,14 @@ struct SessionRow {
   uint32_t hidden_to = 0;  // newest id when its owner removed it; 0: never
 };
 
+// Where a user's notifications go: one device, whichever registered last.
+enum class PushVendor : uint8_t { ios, android };
+
+struct PushToken {
+  PushVendor vendor = PushVendor::ios;
+  std::string token;
+};
+
 template <class T>
 using Callback = std::move_only_function<void(Result<T>)>;
 
@@ -266,6 +274,14 @@ class Store {
   // Hides the row of `user` up to the message `newest`. not_found: it is hidden that far already.
   virtual Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
                                     Callback<void> done) = 0;
+
+  // The user's only token from now on; whoever else had registered the same one has none any more.
+  virtual Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) = 0;
+  // Fine if there is none.
+  virtual Result<void> clear_push_token(UserId user, Callback<void> done) = 0;
+  // Whether nights are silent. No sync stamp moves: others do not see it. not_found.
+  virtual Result<void> set_push_shield(UserId user, bool on, Callback<void> done) = 0;
+  virtual Result<void> push_shield(UserId user, Callback<bool> done)              = 0;  // not_found
 };
 
 inline constexpr uint32_t kConversationsMax = 10'000;  // of one user's list

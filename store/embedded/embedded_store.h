@@ -75,6 +75,10 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> list_sessions(UserId user, Callback<std::vector<SessionRow>> done) override;
   Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
                             Callback<void> done) override;
+  Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) override;
+  Result<void> clear_push_token(UserId user, Callback<void> done) override;
+  Result<void> set_push_shield(UserId user, bool on, Callback<void> done) override;
+  Result<void> push_shield(UserId user, Callback<bool> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }

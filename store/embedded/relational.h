@@ -19,6 +19,7 @@
 //   department  a tree; removed ones stay, so that clients learn of it
 //   session     the conversation list: (user, kind, peer); kind 1 a user, 2 a group. status 1 and
 //               hidden_to: removed by its owner, until a message beyond hidden_to shows it again
+//   push_token  where a user's notifications go: one row per user and per token
 //   meta        key, value
 #pragma once
 
@@ -37,7 +38,7 @@ namespace ringtalk::store {
 
 class Relational final : public engine::Worker {
  public:
-  static constexpr int64_t kSchemaVersion = 2;
+  static constexpr int64_t kSchemaVersion = 3;
   // One answer to a client must hold a stamp's users, with the longest profiles there are.
   static constexpr size_t kUsersPerStampMax = 300;
   static constexpr size_t kUsersPerCallMax  = 100'000;  // one transaction; more is Errc::too_large
@@ -85,6 +86,10 @@ class Relational final : public engine::Worker {
   Result<void> list_sessions(uint32_t shard, UserId user, Callback<std::vector<SessionRow>> done);
   Result<void> hide_session(uint32_t shard, UserId user, UserId peer, uint32_t newest,
                             Callback<void> done);
+  Result<void> set_push_token(uint32_t shard, UserId user, PushToken token, Callback<void> done);
+  Result<void> clear_push_token(uint32_t shard, UserId user, Callback<void> done);
+  Result<void> set_push_shield(uint32_t shard, UserId user, bool on, Callback<void> done);
+  Result<void> push_shield(uint32_t shard, UserId user, Callback<bool> done);
 
  private:
   template <class T, bool kWrites, class Work>
@@ -130,6 +135,10 @@ class Relational final : public engine::Worker {
   Result<Department> patch_department(uint32_t id, const DepartmentPatch& patch);
   Result<void> delete_department(uint32_t id);
   Result<Department> write_department(Department department);
+  Result<void> replace_push_token(UserId user, const PushToken& token);
+  Result<void> delete_push_token(UserId user);
+  Result<void> write_push_shield(UserId user, bool on);
+  Result<bool> select_push_shield(UserId user);
   uint32_t now_s() const;
 
   engine::Clock& clock_;
@@ -139,6 +148,7 @@ class Relational final : public engine::Worker {
       show_session_, list_sessions_, hide_session_, find_user_by_name_, list_users_since_,
       list_stamp_, update_user_, find_department_, list_departments_, department_stamp_,
       newest_department_, insert_department_, update_department_, department_used_, above_;
+  Statement delete_push_token_, replace_push_token_, write_push_shield_, push_shield_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not
