@@ -25,11 +25,14 @@ class Unread;
 class ReadMarks;
 class SessionList;
 class Contacts;
+class ProfileEdit;
+class PushSettings;
 
 class Dispatch {
  public:
   Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread,
-           ReadMarks& read_marks, SessionList& session_list, Contacts& contacts)
+           ReadMarks& read_marks, SessionList& session_list, Contacts& contacts,
+           ProfileEdit& profile_edit, PushSettings& push_settings)
       : context_(context),
         login_(login),
         messages_(messages),
@@ -37,7 +40,9 @@ class Dispatch {
         unread_(unread),
         read_marks_(read_marks),
         session_list_(session_list),
-        contacts_(contacts) {}
+        contacts_(contacts),
+        profile_edit_(profile_edit),
+        push_settings_(push_settings) {}
 
   // `frame` is whole. Its bytes are valid during the call only.
   Taken take(Session& session, const proto::Split& frame);
@@ -57,7 +62,10 @@ class Dispatch {
   Taken server_address(Session& session, const proto::Split& frame);
   Taken login_request(Session& session, const proto::Split& frame);
   Taken logout(Session& session, const proto::Split& frame);
+  Taken device_token(Session& session, const proto::Split& frame);
   Taken kick_pc(Session& session, const proto::Split& frame);
+  Taken push_shield(Session& session, const proto::Split& frame);
+  Taken query_push_shield(Session& session, const proto::Split& frame);
   Taken heartbeat(Session& session, const proto::Split& frame);
   Taken message(Session& session, const proto::Split& frame);
   Taken message_ack(Session& session, const proto::Split& frame);
@@ -73,7 +81,9 @@ class Dispatch {
   Taken profiles(Session& session, const proto::Split& frame);
   Taken all_users(Session& session, const proto::Split& frame);
   Taken users_status(Session& session, const proto::Split& frame);
+  Taken change_avatar(Session& session, const proto::Split& frame);
   Taken departments(Session& session, const proto::Split& frame);
+  Taken change_signature(Session& session, const proto::Split& frame);
   Taken normal_groups(Session& session, const proto::Split& frame);
   Taken relayed(Session& session, const proto::Split& frame);
   Taken hello_said(Session& session, const proto::Split& frame);
@@ -86,6 +96,8 @@ class Dispatch {
   ReadMarks& read_marks_;
   SessionList& session_list_;
   Contacts& contacts_;
+  ProfileEdit& profile_edit_;
+  PushSettings& push_settings_;
 };
 
 }  // namespace ringtalk::shard

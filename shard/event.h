@@ -14,6 +14,7 @@
 //   deliver                                  give this to your user's devices
 //   relay                                    the same, nothing waits for a confirmation
 //   presence_news                            these users have, or have no more, a PC online
+//   profile_changes                          these users have another avatar or signature
 //
 // Ownership  A Payload pointer in an event is one reference, handed over with it.
 #pragma once
@@ -57,6 +58,7 @@ enum class EventKind : uint32_t {
   sessions_done,
   relay,
   presence_news,
+  profile_changes,
 };
 
 struct LoginAsk {
@@ -229,6 +231,11 @@ struct Relay {
 struct PresenceNews {
   static constexpr EventKind kKind = EventKind::presence_news;
   engine::Payload* changes;  // PresenceChange[], see presence.h
+};
+
+struct ProfileChanges {
+  static constexpr EventKind kKind = EventKind::profile_changes;
+  engine::Payload* changes;  // see profile_news.h
 };
 
 class Event {

@@ -41,11 +41,15 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   contacts_          = std::make_unique<Contacts>(*context_);
   presence_          = std::make_unique<Presence>(*context_);
   context_->presence = presence_.get();
+  profile_news_      = std::make_unique<ProfileNews>(*context_);
+  profile_edit_      = std::make_unique<ProfileEdit>(*context_, *profile_news_);
+  push_settings_     = std::make_unique<PushSettings>(*context_);
   login_             = std::make_unique<Login>(*context_, setup_.login);
   operator_          = std::make_unique<Operator>(*context_, *login_);
-  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
-                                         *read_marks_, *session_list_, *contacts_);
-  gateway_  = &gateway;
+  dispatch_ =
+      std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_, *read_marks_,
+                                 *session_list_, *contacts_, *profile_edit_, *push_settings_);
+  gateway_ = &gateway;
   setup_.loop.set_client(*this);
   setup_.loop.metrics().set(engine::Gauge::tick_time, static_cast<int64_t>(setup_.loop.now_ns()));
   tick_due_ns_ = setup_.loop.now_ns() + kTickNs;
@@ -86,6 +90,7 @@ void Shard::on_turn() {
   session_list_->on_turn();
   contacts_->on_turn();
   presence_->on_turn();
+  profile_news_->on_turn();
   operator_->on_turn();
   retry_stalled();
   gateway_->on_turn();
@@ -95,6 +100,7 @@ void Shard::on_turn() {
 void Shard::on_turn_end() {
   context_->store.on_turn(context_->loop.now_ns());
   presence_->on_turn_end();
+  profile_news_->on_turn_end();
   mailbox_->flush(context_->loop.ring());
 }
 
@@ -102,7 +108,7 @@ bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
          messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
-         contacts_->work_waits() || context_->store.work_waits() ||
+         contacts_->work_waits() || profile_news_->work_waits() || context_->store.work_waits() ||
          (!context_->unstored.empty() && context_->store.has_room());
 }
 
@@ -204,6 +210,7 @@ void Shard::on_event(uint32_t from, const Event& event) {
     case EventKind::sessions_done: return session_list_->on_done(from, event.as<SessionsDone>());
     case EventKind::relay: return on_relay(*context_, event.as<Relay>());
     case EventKind::presence_news: return presence_->on_news(event.as<PresenceNews>());
+    case EventKind::profile_changes: return profile_news_->on_changes(event.as<ProfileChanges>());
     case EventKind::users_ask: {
       const auto ask = event.as<UsersAsk>();
       learn_users(PayloadRef::adopt(ask.states));
@@ -261,7 +268,8 @@ void Shard::on_failed(Error error) {
 
 bool Shard::quiet() const {
   return messages_->idle() && history_->idle() && unread_->idle() && read_marks_->idle() &&
-         session_list_->idle() && contacts_->idle() && context_->store.idle();
+         session_list_->idle() && contacts_->idle() && profile_edit_->idle() &&
+         push_settings_->idle() && context_->store.idle();
 }
 
 void Shard::drain_turn() {
@@ -272,6 +280,7 @@ void Shard::drain_turn() {
     drain_began_ns_ = context_->loop.now_ns();
     gateway_->begin_drain();
     presence_->stop();
+    profile_news_->stop();
   }
   const bool is_quiet = quiet();
   if (is_quiet != counted_quiet_) {
