@@ -27,14 +27,19 @@ MSG_SERVER_REQ, MSG_SERVER_RES = 0x0101, 0x0102
 LOGIN_REQ, LOGIN_RES = 0x0103, 0x0104
 LOGOUT_REQ, LOGOUT_RES = 0x0105, 0x0106
 KICK_USER = 0x0107
+DEVICE_TOKEN_REQ, DEVICE_TOKEN_RES = 0x0108, 0x0109
 KICK_PC_REQ, KICK_PC_RES = 0x010A, 0x010B
+PUSH_SHIELD_REQ, PUSH_SHIELD_RES = 0x010C, 0x010D
+QUERY_SHIELD_REQ, QUERY_SHIELD_RES = 0x010E, 0x010F
 SESSIONS_REQ, SESSIONS_RES = 0x0201, 0x0202
 STATUS_NOTIFY, PC_LOGIN_NOTIFY = 0x0203, 0x020E
 USERS_INFO_REQ, USERS_INFO_RES = 0x0204, 0x0205
 REMOVE_SESSION_REQ, REMOVE_SESSION_RES, REMOVE_SESSION_NOTIFY = 0x0206, 0x0207, 0x020F
 ALL_USERS_REQ, ALL_USERS_RES = 0x0208, 0x0209
 USERS_STATUS_REQ, USERS_STATUS_RES = 0x020A, 0x020B
+AVATAR_REQ, AVATAR_RES, AVATAR_NOTIFY = 0x020C, 0x020D, 0x0212
 DEPARTMENTS_REQ, DEPARTMENTS_RES = 0x0210, 0x0211
+SIGNATURE_REQ, SIGNATURE_RES, SIGNATURE_NOTIFY = 0x0213, 0x0214, 0x0215
 MSG_DATA, MSG_ACK = 0x0301, 0x0302
 READ_ACK, READ_NOTIFY = 0x0303, 0x0304
 TIME_REQ, TIME_RES = 0x0305, 0x0306
@@ -56,9 +61,12 @@ ANSWER_OF = {
     ALL_USERS_REQ: ALL_USERS_RES, USERS_STATUS_REQ: USERS_STATUS_RES, DEPARTMENTS_REQ: DEPARTMENTS_RES,
     LATEST_ID_REQ: LATEST_ID_RES, BY_ID_REQ: BY_ID_RES, NORMAL_GROUPS_REQ: NORMAL_GROUPS_RES,
     OFFLINE_FILES_REQ: OFFLINE_FILES_RES,
+    DEVICE_TOKEN_REQ: DEVICE_TOKEN_RES, PUSH_SHIELD_REQ: PUSH_SHIELD_RES,
+    QUERY_SHIELD_REQ: QUERY_SHIELD_RES, AVATAR_REQ: AVATAR_RES, SIGNATURE_REQ: SIGNATURE_RES,
 }
 PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY, REMOVE_SESSION_NOTIFY,
-          P2P_COMMAND}
+          P2P_COMMAND, AVATAR_NOTIFY, SIGNATURE_NOTIFY}
+TOLD_TO_OWN = {AVATAR_RES}  # answers that the user's other connections get with seq 0
 
 # Enums: the values that may be on the wire.
 WINDOWS, MAC, IOS, ANDROID = 1, 2, 0x11, 0x12
@@ -162,6 +170,32 @@ MESSAGES = {
     KICK_USER: {1: ("user_id", "uint32", "r"), 2: ("kick_reason", "KickReasonType", "r")},
     KICK_PC_REQ: {1: ("user_id", "uint32", "r")},
     KICK_PC_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
+    DEVICE_TOKEN_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("device_token", "string", "r"),
+        3: ("client_type", "ClientType", "o"), 20: ("attach_data", "bytes", "c")},
+    DEVICE_TOKEN_RES: {1: ("user_id", "uint32", "r")},
+    PUSH_SHIELD_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("shield_status", "uint32", "r"),
+        20: ("attach_data", "bytes", "c")},
+    PUSH_SHIELD_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("shield_status", "uint32", "o")},
+    QUERY_SHIELD_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    QUERY_SHIELD_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("shield_status", "uint32", "o")},
+    AVATAR_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("avatar_url", "string", "r"),
+        20: ("attach_data", "bytes", "c")},
+    AVATAR_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
+    AVATAR_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("avatar_url", "string", "r")},
+    SIGNATURE_REQ: {
+        1: ("user_id", "uint32", "r"), 2: ("sign_info", "string", "r"),
+        20: ("attach_data", "bytes", "c")},
+    SIGNATURE_RES: {
+        1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
+        3: ("sign_info", "string", "o")},
+    SIGNATURE_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("sign_info", "string", "r")},
     SESSIONS_REQ: _SINCE,
     SESSIONS_RES: {
         1: ("user_id", "uint32", "r"), 2: ("contact_session_list", "ContactSessionInfo", "*")},
