@@ -654,18 +654,22 @@ TEST_P(Profile, APhoneThatLogsOutTakesTheTokenAlong) {
 
 TEST_P(Profile, ALogoutEndsTheConnectionWhateverTheStoreDoes) {
   World world(options());
-  Client& phone           = world.enter(1, kPhone);
-  world.run_store_workers = false;
-  phone.write(logout_frame(60) + heartbeat_frame(61));
-  world.advance_s(1);
-  EXPECT_EQ(phone.count(CommandId::logout_response), 0u);
-  world.seat(world.home(1)).shard->login().kick_class(UserId(1), /*mobile=*/true, 1, nullptr);
-  world.run_store_workers = true;
-  world.settle();
-  EXPECT_EQ(phone.count(CommandId::kick_user), 1u) << "while it waits";
-  EXPECT_EQ(phone.count(CommandId::logout_response), 1u);
-  EXPECT_EQ(phone.count(CommandId::heartbeat), 0u) << "nothing behind it";
-  EXPECT_FALSE(phone.is_open());
+  for (const bool kicked : {false, true}) {
+    Client& phone           = world.enter(1, kPhone);
+    world.run_store_workers = false;
+    phone.write(logout_frame(60) + heartbeat_frame(61));
+    world.advance_s(1);
+    EXPECT_EQ(phone.count(CommandId::logout_response), 0u);
+    shard::Login& login = world.seat(world.home(1)).shard->login();
+    if (kicked) login.kick_class(UserId(1), /*mobile=*/true, 1, nullptr);
+    world.run_store_workers = true;
+    world.settle();
+    EXPECT_EQ(phone.count(CommandId::logout_response), 1u);
+    EXPECT_EQ(phone.count(CommandId::kick_user), kicked ? 1u : 0u);
+    EXPECT_EQ(phone.count(CommandId::heartbeat), kicked ? 1u : 0u)
+        << "nothing behind a logout, but a kicked session's heartbeats";
+    EXPECT_FALSE(phone.is_open());
+  }
 
   Client& next = world.enter(1, kAndroid);
   next.write(token_frame("kept", 1));
