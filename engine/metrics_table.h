@@ -137,6 +137,8 @@ RT_GAUGE(sessions, "sessions", "", none, "Sessions logged in")
 RT_COUNTER(relays, "relays_total", "", none, "Pass-through commands taken from clients")
 RT_COUNTER(presence_pushes, "presence_pushes_total", "", none,
            "Lists of presence changes queued to PC sessions")
+RT_COUNTER(profile_pushes, "profile_pushes_total", "", none,
+           "Lists of changed avatars and signatures queued to sessions")
 RT_COUNTER(contact_lists, "contact_lists_total", "", none,
            "Lists of users or departments told, whole or since a stamp")
 RT_COUNTER(contact_reads, "contact_list_reads_total", "", none,

@@ -83,7 +83,7 @@ Taken Contacts::profiles(Session& session, uint16_t sequence, Bytes body) {
         --asked_;
         if (!found) {
           refuse_storage(key, CommandId::users_info_request, sequence);
-          return finish(key);
+          return answer_busy(context_, key, {});
         }
         IM::Buddy::IMUsersInfoRsp response;
         response.set_user_id(raw(user));
@@ -96,7 +96,7 @@ Taken Contacts::profiles(Session& session, uint16_t sequence, Bytes body) {
           response.mutable_user_info_list()->RemoveLast();
           break;
         }
-        finish(key, frame_of(CommandId::users_info_response, sequence, response));
+        answer_busy(context_, key, frame_of(CommandId::users_info_response, sequence, response));
       });
   if (!asked && asked.error().code == Errc::full) return context_.stall(session);
   if (!asked) {
@@ -201,7 +201,7 @@ bool Contacts::serve(uint32_t index) {
   Session* session = context_.sessions.find(list.session);
   if (!session || !session->busy || !session->is_open()) {
     lists_.give_back(index);
-    finish(list.session);
+    answer_busy(context_, list.session, {});
     return true;
   }
   if (session->queued_bytes() > kAnswerQueueBytesMax) {
@@ -225,7 +225,7 @@ bool Contacts::serve(uint32_t index) {
   }
   context_.metrics.add(Counter::contact_lists);
   lists_.give_back(index);
-  finish(list.session);
+  answer_busy(context_, list.session, {});
   return true;
 }
 
@@ -234,15 +234,7 @@ void Contacts::fail(uint32_t index) {
   refuse_storage(list.session,
                  list.departments ? CommandId::department_request : CommandId::all_user_request,
                  list.sequence);
-  finish(list.session);
-}
-
-void Contacts::finish(SessionKey key, const PayloadRef& frame) {
-  Session* session = context_.sessions.find(key);
-  if (!session || !session->busy) return;
-  session->busy = false;
-  if (frame && session->is_open()) answer(*session, frame);
-  session->wake();
+  answer_busy(context_, list.session, {});
 }
 
 void Contacts::refuse_storage(SessionKey key, CommandId command, uint16_t sequence) {

@@ -72,7 +72,6 @@ class Contacts {
   void on_rows(News& news, Result<std::vector<Roster::Row>> rows, bool more);
   bool serve(uint32_t list);  // false: its client has to read first
   void fail(uint32_t list);
-  void finish(SessionKey session, const engine::PayloadRef& frame = {});
   void refuse_storage(SessionKey session, proto::CommandId command, uint16_t sequence);
 
   Context& context_;

@@ -16,6 +16,8 @@
 #include "shard/login.h"
 #include "shard/message.h"
 #include "shard/presence.h"
+#include "shard/profile_edit.h"
+#include "shard/push_settings.h"
 #include "shard/read_mark.h"
 #include "shard/relay.h"
 #include "shard/session_list.h"
@@ -42,13 +44,18 @@ constexpr Dispatch::Row Dispatch::kRows[] = {
     {CommandId::msg_serv_request, kStranger, kPaced, &Dispatch::server_address},
     {CommandId::login_request, kStranger | kOpen, kPaced, &Dispatch::login_request},
     {CommandId::logout_request, kOpen | kKicked, kPaced, &Dispatch::logout},
+    {CommandId::device_token_request, kOpen, kPaced, &Dispatch::device_token},
     {CommandId::kick_pc_client_request, kOpen, kPaced, &Dispatch::kick_pc},
+    {CommandId::push_shield_request, kOpen, kPaced, &Dispatch::push_shield},
+    {CommandId::query_push_shield_request, kOpen, kPaced, &Dispatch::query_push_shield},
     {CommandId::recent_contact_session_request, kOpen, kPaced, &Dispatch::session_list},
     {CommandId::users_info_request, kOpen, kPaced, &Dispatch::profiles},
     {CommandId::remove_session_request, kOpen, kPaced, &Dispatch::remove_session},
     {CommandId::all_user_request, kOpen, kPaced, &Dispatch::all_users},
     {CommandId::users_stat_request, kOpen, kPaced, &Dispatch::users_status},
+    {CommandId::change_avatar_request, kOpen, kPaced, &Dispatch::change_avatar},
     {CommandId::department_request, kOpen, kPaced, &Dispatch::departments},
+    {CommandId::change_sign_info_request, kOpen, kPaced, &Dispatch::change_signature},
     {CommandId::msg_data, kOpen, kFree, &Dispatch::message},
     {CommandId::msg_data_ack, kOpen, kFree, &Dispatch::message_ack},
     {CommandId::msg_data_read_ack, kOpen, kFree, &Dispatch::read_ack},
@@ -134,14 +141,11 @@ Taken Dispatch::login_request(Session& session, const Split& frame) {
 }
 
 Taken Dispatch::logout(Session& session, const Split& frame) {
-  IM::Login::IMLogoutReq request;
-  if (!proto::parse(request, frame.body)) return unparsable(context_, session);
-  IM::Login::IMLogoutRsp response;
-  response.set_result_code(0);
-  answer(session, frame_of(CommandId::logout_response, frame.header.sequence, response));
-  context_.metrics.add(Counter::close_logout);
-  session.finish();
-  return Taken::closes;
+  return push_settings_.logout(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::device_token(Session& session, const Split& frame) {
+  return push_settings_.device_token(session, frame.header.sequence, frame.body);
 }
 
 Taken Dispatch::kick_pc(Session& session, const Split& frame) {
@@ -155,6 +159,14 @@ Taken Dispatch::kick_pc(Session& session, const Split& frame) {
   response.set_result_code(0);
   answer(session, frame_of(CommandId::kick_pc_client_response, frame.header.sequence, response));
   return Taken::taken;
+}
+
+Taken Dispatch::push_shield(Session& session, const Split& frame) {
+  return push_settings_.set_shield(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::query_push_shield(Session& session, const Split& frame) {
+  return push_settings_.shield(session, frame.header.sequence, frame.body);
 }
 
 // Byte for byte, sequence and reserved field included. A sign of life, nothing else.
@@ -238,6 +250,14 @@ Taken Dispatch::all_users(Session& session, const Split& frame) {
 
 Taken Dispatch::users_status(Session& session, const Split& frame) {
   return context_.presence->status(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::change_avatar(Session& session, const Split& frame) {
+  return profile_edit_.avatar(session, frame.header.sequence, frame.body);
+}
+
+Taken Dispatch::change_signature(Session& session, const Split& frame) {
+  return profile_edit_.signature(session, frame.header.sequence, frame.body);
 }
 
 Taken Dispatch::departments(Session& session, const Split& frame) {

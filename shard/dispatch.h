@@ -26,12 +26,14 @@ class ReadMarks;
 class SessionList;
 class Contacts;
 class GroupCommands;
+class ProfileEdit;
+class PushSettings;
 
 class Dispatch {
  public:
   Dispatch(Context& context, Login& login, Messages& messages, History& history, Unread& unread,
            ReadMarks& read_marks, SessionList& session_list, Contacts& contacts,
-           GroupCommands& groups)
+           GroupCommands& groups, ProfileEdit& profile_edit, PushSettings& push_settings)
       : context_(context),
         login_(login),
         messages_(messages),
@@ -40,7 +42,9 @@ class Dispatch {
         read_marks_(read_marks),
         session_list_(session_list),
         contacts_(contacts),
-        groups_(groups) {}
+        groups_(groups),
+        profile_edit_(profile_edit),
+        push_settings_(push_settings) {}
 
   // `frame` is whole. Its bytes are valid during the call only.
   Taken take(Session& session, const proto::Split& frame);
@@ -60,7 +64,10 @@ class Dispatch {
   Taken server_address(Session& session, const proto::Split& frame);
   Taken login_request(Session& session, const proto::Split& frame);
   Taken logout(Session& session, const proto::Split& frame);
+  Taken device_token(Session& session, const proto::Split& frame);
   Taken kick_pc(Session& session, const proto::Split& frame);
+  Taken push_shield(Session& session, const proto::Split& frame);
+  Taken query_push_shield(Session& session, const proto::Split& frame);
   Taken heartbeat(Session& session, const proto::Split& frame);
   Taken message(Session& session, const proto::Split& frame);
   Taken message_ack(Session& session, const proto::Split& frame);
@@ -76,7 +83,9 @@ class Dispatch {
   Taken profiles(Session& session, const proto::Split& frame);
   Taken all_users(Session& session, const proto::Split& frame);
   Taken users_status(Session& session, const proto::Split& frame);
+  Taken change_avatar(Session& session, const proto::Split& frame);
   Taken departments(Session& session, const proto::Split& frame);
+  Taken change_signature(Session& session, const proto::Split& frame);
   Taken normal_groups(Session& session, const proto::Split& frame);
   Taken group_info(Session& session, const proto::Split& frame);
   Taken create_group(Session& session, const proto::Split& frame);
@@ -94,6 +103,8 @@ class Dispatch {
   SessionList& session_list_;
   Contacts& contacts_;
   GroupCommands& groups_;
+  ProfileEdit& profile_edit_;
+  PushSettings& push_settings_;
 };
 
 }  // namespace ringtalk::shard

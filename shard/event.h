@@ -17,6 +17,7 @@
 //   deliver                                  give this to your user's devices
 //   relay                                    the same, nothing waits for a confirmation
 //   presence_news                            these users have, or have no more, a PC online
+//   profile_changes                          these users have another avatar or signature
 //
 // Ownership  A Payload pointer in an event is one reference, handed over with it.
 #pragma once
@@ -65,6 +66,7 @@ enum class EventKind : uint32_t {
   group_deliver,
   group_news,
   group_heard,
+  profile_changes,
 };
 
 struct LoginAsk {
@@ -298,6 +300,11 @@ struct GroupNews {
 struct GroupHeard {
   static constexpr EventKind kKind = EventKind::group_heard;
   uint32_t ticket;  // of news; 0: of a message, which is with all connections
+};
+
+struct ProfileChanges {
+  static constexpr EventKind kKind = EventKind::profile_changes;
+  engine::Payload* changes;  // see profile_news.h
 };
 
 class Event {

@@ -66,6 +66,15 @@ inline void push_shared(Context& context, Session& session, const engine::Payloa
   std::memcpy(session.reserve(static_cast<uint32_t>(bytes.size())), bytes.data(), bytes.size());
 }
 
+// Ends what made the session busy: its answer, if there is one, then what waits behind it.
+inline void answer_busy(Context& context, SessionKey key, const engine::PayloadRef& frame) {
+  Session* session = context.sessions.find(key);
+  if (!session || !session->busy) return;
+  session->busy = false;
+  if (frame && session->is_open()) answer(*session, frame);
+  session->wake();
+}
+
 // "[语音]" in the form of a text message: what lists show for a sound.
 inline constexpr std::string_view kSoundPlaceholder = "QhGXlpFjvMFUNrtl1aaPzA==";
 

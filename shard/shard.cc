@@ -46,11 +46,15 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   groups_               = std::make_unique<Groups>(*context_, *messages_);
   context_->groups      = groups_.get();
   group_commands_       = std::make_unique<GroupCommands>(*context_);
-  login_             = std::make_unique<Login>(*context_, setup_.login);
-  operator_          = std::make_unique<Operator>(*context_, *login_, *messages_);
-  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
-                                         *read_marks_, *session_list_, *contacts_, *group_commands_);
-  gateway_  = &gateway;
+  profile_news_         = std::make_unique<ProfileNews>(*context_);
+  profile_edit_         = std::make_unique<ProfileEdit>(*context_, *profile_news_);
+  push_settings_        = std::make_unique<PushSettings>(*context_);
+  login_                = std::make_unique<Login>(*context_, setup_.login);
+  operator_             = std::make_unique<Operator>(*context_, *login_, *messages_);
+  dispatch_             = std::make_unique<Dispatch>(
+      *context_, *login_, *messages_, *history_, *unread_, *read_marks_, *session_list_,
+      *contacts_, *group_commands_, *profile_edit_, *push_settings_);
+  gateway_ = &gateway;
   setup_.loop.set_client(*this);
   setup_.loop.metrics().set(engine::Gauge::tick_time, static_cast<int64_t>(setup_.loop.now_ns()));
   tick_due_ns_ = setup_.loop.now_ns() + kTickNs;
@@ -93,6 +97,7 @@ void Shard::on_turn() {
   presence_->on_turn();
   memberships_->on_turn();
   groups_->on_turn();
+  profile_news_->on_turn();
   operator_->on_turn();
   retry_stalled();
   gateway_->on_turn();
@@ -102,6 +107,7 @@ void Shard::on_turn() {
 void Shard::on_turn_end() {
   context_->store.on_turn(context_->loop.now_ns());
   presence_->on_turn_end();
+  profile_news_->on_turn_end();
   mailbox_->flush(context_->loop.ring());
 }
 
@@ -109,7 +115,8 @@ bool Shard::work_waits() {
   if (finished_) return true;  // do not sleep: the owner is about to stop turning
   return mailbox_->inbound_waits() || gateway_->work_waits() || login_->work_waits() ||
          messages_->work_waits() || presence_->work_waits() || operator_->work_waits() ||
-         contacts_->work_waits() || memberships_->work_waits() || context_->store.work_waits() ||
+         contacts_->work_waits() || memberships_->work_waits() || profile_news_->work_waits() ||
+         context_->store.work_waits() ||
          (!context_->unstored.empty() && context_->store.has_room());
 }
 
@@ -219,6 +226,7 @@ void Shard::on_event(uint32_t from, const Event& event) {
     case EventKind::group_deliver: return memberships_->on_deliver(from, event.as<GroupDeliver>());
     case EventKind::group_news: return memberships_->on_news(from, event.as<GroupNews>());
     case EventKind::group_heard: return groups_->on_heard(from, event.as<GroupHeard>());
+    case EventKind::profile_changes: return profile_news_->on_changes(event.as<ProfileChanges>());
     case EventKind::users_ask: {
       const auto ask = event.as<UsersAsk>();
       learn_users(PayloadRef::adopt(ask.states));
@@ -277,7 +285,8 @@ void Shard::on_failed(Error error) {
 bool Shard::quiet() const {
   return messages_->idle() && history_->idle() && unread_->idle() && read_marks_->idle() &&
          session_list_->idle() && contacts_->idle() && memberships_->idle() &&
-         groups_->idle() && group_commands_->idle() && context_->store.idle();
+         groups_->idle() && group_commands_->idle() && profile_edit_->idle() &&
+         push_settings_->idle() && context_->store.idle();
 }
 
 void Shard::drain_turn() {
@@ -288,6 +297,7 @@ void Shard::drain_turn() {
     drain_began_ns_ = context_->loop.now_ns();
     gateway_->begin_drain();
     presence_->stop();
+    profile_news_->stop();
   }
   const bool is_quiet = quiet();
   if (is_quiet != counted_quiet_) {

@@ -20,6 +20,9 @@
 #include "shard/message.h"
 #include "shard/operator.h"
 #include "shard/presence.h"
+#include "shard/profile_edit.h"
+#include "shard/profile_news.h"
+#include "shard/push_settings.h"
 #include "shard/read_mark.h"
 #include "shard/session_list.h"
 #include "shard/unread.h"
@@ -131,6 +134,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
   std::unique_ptr<Memberships> memberships_;
   std::unique_ptr<Groups> groups_;
   std::unique_ptr<GroupCommands> group_commands_;
+  std::unique_ptr<ProfileNews> profile_news_;
+  std::unique_ptr<ProfileEdit> profile_edit_;
+  std::unique_ptr<PushSettings> push_settings_;
   std::unique_ptr<Login> login_;
   std::unique_ptr<Operator> operator_;
   std::unique_ptr<Dispatch> dispatch_;

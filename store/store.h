@@ -236,6 +236,14 @@ struct Membership {
   uint32_t hidden_to = 0;  // newest id when he took it off his conversation list; 0: it is on it
 };
 
+// Where a user's notifications go: one device, whichever registered last.
+enum class PushVendor : uint8_t { ios, android };
+
+struct PushToken {
+  PushVendor vendor = PushVendor::ios;
+  std::string token;
+};
+
 template <class T>
 using Callback = std::move_only_function<void(Result<T>)>;
 
@@ -343,6 +351,15 @@ class Store {
                                   Callback<void> done)                   = 0;
   virtual Result<void> list_memberships(UserId user,
                                         Callback<std::vector<Membership>> done) = 0;
+};
+
+  // The user's only token from now on; whoever else had registered the same one has none any more.
+  virtual Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) = 0;
+  // Fine if there is none.
+  virtual Result<void> clear_push_token(UserId user, Callback<void> done) = 0;
+  // Whether nights are silent. No sync stamp moves: others do not see it. not_found.
+  virtual Result<void> set_push_shield(UserId user, bool on, Callback<void> done) = 0;
+  virtual Result<void> push_shield(UserId user, Callback<bool> done)              = 0;  // not_found
 };
 
 inline constexpr uint32_t kMembersPerCall   = 20'000;  // of one add_group(), change_members()

@@ -288,6 +288,27 @@ Result<void> EmbeddedStore::list_memberships(UserId user,
   return owner_.options_.relational->list_memberships(shard_, user, std::move(done));
 }
 
+Result<void> EmbeddedStore::set_push_token(UserId user, PushToken token, Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->set_push_token(shard_, user, std::move(token),
+                                                    std::move(done));
+}
+
+Result<void> EmbeddedStore::clear_push_token(UserId user, Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->clear_push_token(shard_, user, std::move(done));
+}
+
+Result<void> EmbeddedStore::set_push_shield(UserId user, bool on, Callback<void> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->set_push_shield(shard_, user, on, std::move(done));
+}
+
+Result<void> EmbeddedStore::push_shield(UserId user, Callback<bool> done) {
+  if (!owner_.options_.relational) return fail(Errc::unsupported);
+  return owner_.options_.relational->push_shield(shard_, user, std::move(done));
+}
+
 // --- the process ----------------------------------------------------------------------------------------------
 
 EmbeddedStores::EmbeddedStores(const Options& options, engine::Disk& disk, engine::Clock& clock,

@@ -88,6 +88,10 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) override;
   Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to, Callback<void> done) override;
   Result<void> list_memberships(UserId user, Callback<std::vector<Membership>> done) override;
+  Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) override;
+  Result<void> clear_push_token(UserId user, Callback<void> done) override;
+  Result<void> set_push_shield(UserId user, bool on, Callback<void> done) override;
+  Result<void> push_shield(UserId user, Callback<bool> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }

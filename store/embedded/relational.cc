@@ -75,6 +75,13 @@ constexpr const char* kSchemaSteps[] = {
 )sql",
     R"sql(
   BEGIN IMMEDIATE;
+  ALTER TABLE user ADD COLUMN push_shield INTEGER NOT NULL DEFAULT 0 CHECK (push_shield IN (0, 1));
+  CREATE TABLE push_token (
+    user_id INTEGER PRIMARY KEY,
+    vendor  TEXT    NOT NULL,
+    token   TEXT    NOT NULL UNIQUE,
+    updated INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
   PRAGMA user_version=3;
   COMMIT;
 )sql",
@@ -218,6 +225,21 @@ Group read_group(const Query& row) {
       .members = static_cast<uint32_t>(row.integer(6)),
       .created = static_cast<uint32_t>(row.integer(7)),
   };
+}
+
+constexpr std::string_view kDeletePushToken = "DELETE FROM push_token WHERE user_id = ?1";
+// REPLACE: the user's old token goes, and whoever else had this one loses it.
+constexpr std::string_view kReplacePushToken =
+    "REPLACE INTO push_token (user_id, vendor, token, updated) VALUES (?1, ?2, ?3, ?4)";
+constexpr std::string_view kWritePushShield = "UPDATE user SET push_shield = ?2 WHERE id = ?1";
+constexpr std::string_view kPushShield      = "SELECT push_shield FROM user WHERE id = ?1";
+
+constexpr std::string_view name_of(PushVendor vendor) {
+  switch (vendor) {
+    case PushVendor::ios: return "ios";
+    case PushVendor::android: return "android";
+  }
+  std::unreachable();
 }
 
 User read_user(const Query& row) {
@@ -491,6 +513,28 @@ Result<void> Relational::list_memberships(uint32_t shard, UserId user,
       shard, [this, user] { return select_memberships(user); }, std::move(done));
 }
 
+Result<void> Relational::set_push_token(uint32_t shard, UserId user, PushToken token,
+                                        Callback<void> done) {
+  return call<void, true>(
+      shard, [this, user, token = std::move(token)] { return replace_push_token(user, token); },
+      std::move(done));
+}
+
+Result<void> Relational::clear_push_token(uint32_t shard, UserId user, Callback<void> done) {
+  return call<void, true>(shard, [this, user] { return delete_push_token(user); }, std::move(done));
+}
+
+Result<void> Relational::set_push_shield(uint32_t shard, UserId user, bool on,
+                                         Callback<void> done) {
+  return call<void, true>(
+      shard, [this, user, on] { return write_push_shield(user, on); }, std::move(done));
+}
+
+Result<void> Relational::push_shield(uint32_t shard, UserId user, Callback<bool> done) {
+  return call<bool, false>(
+      shard, [this, user] { return select_push_shield(user); }, std::move(done));
+}
+
 // --- opening -------------------------------------------------------------------------------------
 
 Relational::Relational(const Options& options, engine::Clock& clock)
@@ -565,6 +609,10 @@ Result<void> Relational::prepare() {
       {&mute_group_, kMuteGroup},
       {&hide_group_, kHideGroup},
       {&list_memberships_, kListMemberships},
+      {&delete_push_token_, kDeletePushToken},
+      {&replace_push_token_, kReplacePushToken},
+      {&write_push_shield_, kWritePushShield},
+      {&push_shield_, kPushShield},
   };
   for (const auto& [statement, sql] : all)
     if (auto prepared = statement->prepare(db_, sql); !prepared) return prepared;
@@ -1041,6 +1089,33 @@ Result<void> Relational::mark_member(Statement& statement, UserId user, GroupId 
     return ran;
   if (db_.changes() == 0) return fail(Errc::not_found);
   return {};
+}
+
+// --- notifications
+
+Result<void> Relational::replace_push_token(UserId user, const PushToken& token) {
+  Query query(replace_push_token_);
+  query.bind(1, raw(user)).bind(2, name_of(token.vendor)).bind(3, token.token).bind(4, now_s());
+  return query.run();
+}
+
+Result<void> Relational::delete_push_token(UserId user) {
+  return Query(delete_push_token_).bind(1, raw(user)).run();
+}
+
+Result<void> Relational::write_push_shield(UserId user, bool on) {
+  Query query(write_push_shield_);
+  if (auto ran = query.bind(1, raw(user)).bind(2, on ? 1 : 0).run(); !ran) return ran;
+  if (db_.changes() == 0) return fail(Errc::not_found);
+  return {};
+}
+
+Result<bool> Relational::select_push_shield(UserId user) {
+  Query query(push_shield_);
+  auto row = query.bind(1, raw(user)).step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return fail(Errc::not_found);
+  return query.integer(0) != 0;
 }
 
 // --- conversation list

@@ -21,6 +21,7 @@
 //               hidden_to: removed by its owner, until a message beyond hidden_to shows it again
 //   chat_group  a dismissed one stays (status 1), so that its id and messages are nobody else's
 //   member      who is in a group; leaving removes the row
+//   push_token  where a user's notifications go: one row per user and per token
 //   meta        key, value
 #pragma once
 
@@ -102,6 +103,10 @@ class Relational final : public engine::Worker {
                           Callback<void> done);
   Result<void> list_memberships(uint32_t shard, UserId user,
                                 Callback<std::vector<Membership>> done);
+  Result<void> set_push_token(uint32_t shard, UserId user, PushToken token, Callback<void> done);
+  Result<void> clear_push_token(uint32_t shard, UserId user, Callback<void> done);
+  Result<void> set_push_shield(uint32_t shard, UserId user, bool on, Callback<void> done);
+  Result<void> push_shield(uint32_t shard, UserId user, Callback<bool> done);
 
  private:
   template <class T, bool kWrites, class Work>
@@ -158,6 +163,10 @@ class Relational final : public engine::Worker {
   Result<std::vector<Member>> select_members(GroupId id, UserId after, uint32_t limit);
   Result<std::vector<Membership>> select_memberships(UserId user);
   Result<void> mark_member(Statement& statement, UserId user, GroupId group, int64_t value);
+  Result<void> replace_push_token(UserId user, const PushToken& token);
+  Result<void> delete_push_token(UserId user);
+  Result<void> write_push_shield(UserId user, bool on);
+  Result<bool> select_push_shield(UserId user);
   uint32_t now_s() const;
 
   engine::Clock& clock_;
@@ -169,6 +178,7 @@ class Relational final : public engine::Worker {
       newest_department_, insert_department_, update_department_, department_used_, above_;
   Statement insert_group_, find_group_, list_groups_, update_group_, list_members_, insert_member_,
       delete_member_, delete_members_, mute_group_, hide_group_, list_memberships_;
+  Statement delete_push_token_, replace_push_token_, write_push_shield_, push_shield_;
 
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not

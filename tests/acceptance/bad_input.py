@@ -232,6 +232,11 @@ WHOLE = {
     wire.OFFLINE_FILES_REQ: wire.encode(wire.OFFLINE_FILES_REQ, user_id=300),
     wire.HELLO_REQ: wire.encode(wire.HELLO_REQ, user_id=300, ext_version=1, features=300),
     wire.KICK_PC_REQ: wire.encode(wire.KICK_PC_REQ, user_id=300),
+    wire.DEVICE_TOKEN_REQ: wire.encode(wire.DEVICE_TOKEN_REQ, user_id=300, device_token="%s%n"),
+    wire.PUSH_SHIELD_REQ: wire.encode(wire.PUSH_SHIELD_REQ, user_id=300, shield_status=300),
+    wire.QUERY_SHIELD_REQ: wire.encode(wire.QUERY_SHIELD_REQ, user_id=300),
+    wire.AVATAR_REQ: wire.encode(wire.AVATAR_REQ, user_id=300, avatar_url="g0/a.png"),
+    wire.SIGNATURE_REQ: wire.encode(wire.SIGNATURE_REQ, user_id=300, sign_info="<b>here</b>"),
 }
 LOGIN_BODY = wire.encode(wire.LOGIN_REQ, user_name="nobody", password="x" * 32, online_status=1,
                          client_type=1)

@@ -3,7 +3,8 @@
 Each frame received is checked when it arrives: header 1/0/0, service id, every required field, seq 0
 in pushes, the seq of a request that was really sent in answers, heartbeats echoed byte for byte and in
 order. Frames a row did not ask for stay in `pending` and fail the next expect_nothing(); presence is
-dropped unless its user is in `watched`, since every login of a PC tells everybody.
+dropped unless its user is in `watched`, since every login of a PC tells everybody; a changed avatar or
+signature, which everybody hears of too, unless its user is in `watched_profiles`.
 Thread rule: one client belongs to one thread.
 """
 
@@ -97,6 +98,7 @@ class Client:
         self.user = None
         self.user_id = 0
         self.watched = set()                # users whose presence this row wants to see
+        self.watched_profiles = set()       # users whose new avatar and signature it wants to see
 
     # ---- sending ----
 
@@ -170,6 +172,11 @@ class Client:
         if got.command == wire.PC_LOGIN_NOTIFY:
             require_equal(got["user_id"], self.user_id, "whose PC 0x020e names")
             return self.user_id in self.watched
+        if got.command in (wire.AVATAR_NOTIFY, wire.SIGNATURE_NOTIFY):
+            return got["changed_user_id"] in self.watched_profiles
+        if got.command in wire.TOLD_TO_OWN and got.seq == 0:
+            require_equal(got["user_id"], self.user_id, f"whose 0x{got.command:04x} it is")
+            return True
         if got.command not in wire.PUSHES:
             require(got.seq in self.asked[got.command], f"an answer to nothing that was asked: {got!r}")
         return True

@@ -182,7 +182,7 @@ class World:
     def quiet_witnesses(self):
         for client in (self.witness_p, self.witness_k):
             client.heartbeat()
-            came = [got for got in client.pending if got.command != wire.SIGN_NOTIFY]
+            came = [got for got in client.pending if got.command != wire.SIGNATURE_NOTIFY]
             client.pending.clear()
             require(not came, f"a witness got {came[:3]}")
 
@@ -353,10 +353,10 @@ SELF = [Command(name, command, everybody("======"), claims(**fields)) for name, 
 )]
 SELF += [Command(name, command, everybody("llllll"), claims(**fields)) for name, command, fields in (
     ("device token", wire.DEVICE_TOKEN_REQ, {"device_token": "ab" * 32}),
-    ("night silence", wire.NIGHT_REQ, {"shield_status": 0}),
-    ("ask night silence", wire.ASK_NIGHT_REQ, {}),
+    ("night silence", wire.PUSH_SHIELD_REQ, {"shield_status": 0}),
+    ("ask night silence", wire.QUERY_SHIELD_REQ, {}),
     ("avatar", wire.AVATAR_REQ, {"avatar_url": "g0/000/000/x.png"}),
-    ("signature", wire.SIGN_REQ, {"sign_info": "signed"}),
+    ("signature", wire.SIGNATURE_REQ, {"sign_info": "signed"}),
 )]
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 
 import wire
-from checks import expect_push, refused_login, require_now
+from checks import expect_push, refused_login, require_now, stored_tokens
 from client import Client, Failure, fresh_source, log_in, require, require_equal
 from registry import row
 from server import md5hex
@@ -494,7 +494,41 @@ def logout(ctx):
             require_equal(client.list(b.id), [], "messages behind a logout")
             require_equal(client.say(b.id, b"one"), 1, "id of the first message")
         expect_push(peer, a.id, b.id, b"one", 1)
-    return "token part belongs to 0x0108's row"
+    check_token_goes_with_the_phone(ctx)
+
+
+def check_token_goes_with_the_phone(ctx):
+    """A phone that logs out takes the token along; a PC, a kicked phone and a broken line leave it."""
+    with ctx.server(label="A10") as server:
+        gone, pc, kicked, broken = server.make_users(4)
+        wanted = {}
+        for user in (gone, pc, kicked, broken):
+            phone = log_in(server, user, wire.IOS)
+            phone.ask(wire.DEVICE_TOKEN_REQ, device_token=f"token of {user.name}")
+            wanted[user.id] = ("ios", f"token of {user.name}")
+            if user is gone:
+                del wanted[user.id]
+                log_out(phone)
+            elif user is pc:
+                log_out(log_in(server, user, wire.WINDOWS))
+                phone.expect_nothing(0.1)
+                phone.close()
+            elif user is kicked:
+                with log_in(server, user, wire.ANDROID):
+                    phone.expect(wire.KICK_USER)
+                    log_out(phone)
+            else:
+                phone.abort()
+        server.term()
+        require_equal(stored_tokens(server), wanted, "tokens after the logouts")
+        server.start()
+
+
+def log_out(client):
+    seq = client.send(wire.LOGOUT_REQ)
+    require_equal(client.expect(wire.LOGOUT_RES, seq=seq)["result_code"], 0, "0x0106")
+    client.expect_closed(5)
+    client.close()
 
 
 @row("A13")

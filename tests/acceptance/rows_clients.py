@@ -15,7 +15,7 @@ from checks import expect_push, require_now
 from client import Client, Closed, log_in, require, require_equal
 from registry import row
 
-OPTIONAL = {wire.DEVICE_TOKEN_RES, wire.ASK_NIGHT_RES}  # belong to rows of their own
+OPTIONAL = {wire.DEVICE_TOKEN_RES, wire.QUERY_SHIELD_RES}  # belong to rows of their own
 PAGED = {wire.ALL_USERS_RES}                            # several answers to one request
 
 
@@ -199,7 +199,7 @@ class Ios(Device):
         unread = self.unread_all()
         self.ask(wire.USERS_STATUS_REQ, user_id_list=[self.user_id])
         self.send(wire.DEVICE_TOKEN_REQ, user_id=0, device_token="ab" * 32, client_type=wire.IOS)
-        self.send(wire.ASK_NIGHT_REQ, user_id=0)
+        self.send(wire.QUERY_SHIELD_REQ, user_id=0)
         normal = self.ask(wire.NORMAL_GROUPS_REQ)["group_version_list"]
         if normal:
             groups.infos(self, {one["group_id"]: 0 for one in normal})

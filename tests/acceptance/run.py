@@ -32,6 +32,7 @@ import rows_http  # noqa: F401
 import rows_limits  # noqa: F401
 import rows_ops  # noqa: F401
 import rows_people  # noqa: F401
+import rows_profile  # noqa: F401
 import rows_unread  # noqa: F401
 import server
 from registry import ROWS, Context, Skip

@@ -29,8 +29,8 @@ LOGOUT_REQ, LOGOUT_RES = 0x0105, 0x0106
 KICK_USER = 0x0107
 DEVICE_TOKEN_REQ, DEVICE_TOKEN_RES = 0x0108, 0x0109
 KICK_PC_REQ, KICK_PC_RES = 0x010A, 0x010B
-NIGHT_REQ, NIGHT_RES = 0x010C, 0x010D
-ASK_NIGHT_REQ, ASK_NIGHT_RES = 0x010E, 0x010F
+PUSH_SHIELD_REQ, PUSH_SHIELD_RES = 0x010C, 0x010D
+QUERY_SHIELD_REQ, QUERY_SHIELD_RES = 0x010E, 0x010F
 SESSIONS_REQ, SESSIONS_RES = 0x0201, 0x0202
 STATUS_NOTIFY, PC_LOGIN_NOTIFY = 0x0203, 0x020E
 USERS_INFO_REQ, USERS_INFO_RES = 0x0204, 0x0205
@@ -39,7 +39,7 @@ ALL_USERS_REQ, ALL_USERS_RES = 0x0208, 0x0209
 USERS_STATUS_REQ, USERS_STATUS_RES = 0x020A, 0x020B
 AVATAR_REQ, AVATAR_RES, AVATAR_NOTIFY = 0x020C, 0x020D, 0x0212
 DEPARTMENTS_REQ, DEPARTMENTS_RES = 0x0210, 0x0211
-SIGN_REQ, SIGN_RES, SIGN_NOTIFY = 0x0213, 0x0214, 0x0215
+SIGNATURE_REQ, SIGNATURE_RES, SIGNATURE_NOTIFY = 0x0213, 0x0214, 0x0215
 MSG_DATA, MSG_ACK = 0x0301, 0x0302
 READ_ACK, READ_NOTIFY = 0x0303, 0x0304
 TIME_REQ, TIME_RES = 0x0305, 0x0306
@@ -65,12 +65,13 @@ ANSWER_OF = {
     ALL_USERS_REQ: ALL_USERS_RES, USERS_STATUS_REQ: USERS_STATUS_RES, DEPARTMENTS_REQ: DEPARTMENTS_RES,
     LATEST_ID_REQ: LATEST_ID_RES, BY_ID_REQ: BY_ID_RES, NORMAL_GROUPS_REQ: NORMAL_GROUPS_RES,
     OFFLINE_FILES_REQ: OFFLINE_FILES_RES,
-    DEVICE_TOKEN_REQ: DEVICE_TOKEN_RES, NIGHT_REQ: NIGHT_RES, ASK_NIGHT_REQ: ASK_NIGHT_RES,
-    AVATAR_REQ: AVATAR_RES, SIGN_REQ: SIGN_RES, GROUP_INFO_REQ: GROUP_INFO_RES,
+    DEVICE_TOKEN_REQ: DEVICE_TOKEN_RES, PUSH_SHIELD_REQ: PUSH_SHIELD_RES, QUERY_SHIELD_REQ: QUERY_SHIELD_RES,
+    AVATAR_REQ: AVATAR_RES, SIGNATURE_REQ: SIGNATURE_RES, GROUP_INFO_REQ: GROUP_INFO_RES,
     CREATE_GROUP_REQ: CREATE_GROUP_RES, CHANGE_MEMBERS_REQ: CHANGE_MEMBERS_RES, SHIELD_REQ: SHIELD_RES,
 }
 PUSHES = {KICK_USER, MSG_DATA, READ_NOTIFY, STATUS_NOTIFY, PC_LOGIN_NOTIFY, REMOVE_SESSION_NOTIFY,
-          P2P_COMMAND, MEMBERS_NOTIFY, AVATAR_NOTIFY, SIGN_NOTIFY}
+          P2P_COMMAND, MEMBERS_NOTIFY, AVATAR_NOTIFY, SIGNATURE_NOTIFY}
+TOLD_TO_OWN = {AVATAR_RES}  # answers that the user's other connections get with seq 0
 
 # Enums: the values that may be on the wire.
 WINDOWS, MAC, IOS, ANDROID = 1, 2, 0x11, 0x12
@@ -163,7 +164,7 @@ _IDS = {
     1: ("user_id", "uint32", "r"), 2: ("user_id_list", "uint32", "*"),
     20: ("attach_data", "bytes", "c"),
 }
-_NIGHT = {
+_PUSH_SHIELD = {
     1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
     3: ("shield_status", "uint32", "o"),
 }
@@ -191,12 +192,12 @@ MESSAGES = {
         1: ("user_id", "uint32", "r"), 2: ("device_token", "string", "r"),
         3: ("client_type", "ClientType", "o"), 20: ("attach_data", "bytes", "c")},
     DEVICE_TOKEN_RES: {1: ("user_id", "uint32", "r")},
-    NIGHT_REQ: {
+    PUSH_SHIELD_REQ: {
         1: ("user_id", "uint32", "r"), 2: ("shield_status", "uint32", "r"),
         20: ("attach_data", "bytes", "c")},
-    NIGHT_RES: _NIGHT,
-    ASK_NIGHT_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
-    ASK_NIGHT_RES: _NIGHT,
+    PUSH_SHIELD_RES: _PUSH_SHIELD,
+    QUERY_SHIELD_REQ: {1: ("user_id", "uint32", "r"), 20: ("attach_data", "bytes", "c")},
+    QUERY_SHIELD_RES: _PUSH_SHIELD,
     KICK_PC_REQ: {1: ("user_id", "uint32", "r")},
     KICK_PC_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
     SESSIONS_REQ: _SINCE,
@@ -246,13 +247,13 @@ MESSAGES = {
         20: ("attach_data", "bytes", "c")},
     AVATAR_RES: {1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r")},
     AVATAR_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("avatar_url", "string", "r")},
-    SIGN_REQ: {
+    SIGNATURE_REQ: {
         1: ("user_id", "uint32", "r"), 2: ("sign_info", "string", "r"),
         20: ("attach_data", "bytes", "c")},
-    SIGN_RES: {
+    SIGNATURE_RES: {
         1: ("user_id", "uint32", "r"), 2: ("result_code", "uint32", "r"),
         3: ("sign_info", "string", "o")},
-    SIGN_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("sign_info", "string", "r")},
+    SIGNATURE_NOTIFY: {1: ("changed_user_id", "uint32", "r"), 2: ("sign_info", "string", "r")},
     GROUP_INFO_REQ: {
         1: ("user_id", "uint32", "r"), 2: ("group_version_list", "GroupVersionInfo", "*"),
         20: ("attach_data", "bytes", "c")},

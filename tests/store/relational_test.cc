@@ -17,6 +17,10 @@ namespace {
 
 constexpr uint64_t kNow = 1'700'000'000;  // FakeClock's wall time, seconds
 
+const std::string kNewerVersion = std::to_string(Relational::kSchemaVersion + 1);
+// What takes a file of version 3 back to version 2.
+const std::string kWithoutPush = "DROP TABLE push_token; ALTER TABLE user DROP COLUMN push_shield;";
+
 class RelationalTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -117,6 +121,28 @@ class RelationalTest : public testing::Test {
            })
         ->departments;
   }
+  Result<void> set_token(uint32_t user, PushVendor vendor, std::string token) {
+    return ask<void>([&](auto done) {
+      return relational_->set_push_token(0, UserId(user), {vendor, std::move(token)},
+                                         std::move(done));
+    });
+  }
+  Result<void> clear_token(uint32_t user) {
+    return ask<void>(
+        [&](auto done) { return relational_->clear_push_token(1, UserId(user), std::move(done)); });
+  }
+  std::string tokens() {
+    return sql("SELECT user_id, vendor, token FROM push_token ORDER BY user_id");
+  }
+  Result<void> set_shield(uint32_t user, bool on) {
+    return ask<void>([&](auto done) {
+      return relational_->set_push_shield(0, UserId(user), on, std::move(done));
+    });
+  }
+  Result<bool> shield(uint32_t user) {
+    return ask<bool>(
+        [&](auto done) { return relational_->push_shield(1, UserId(user), std::move(done)); });
+  }
   Result<void> hide(uint32_t user, uint32_t peer, uint32_t newest) {
     return ask<void>([&](auto done) {
       return relational_->hide_session(0, UserId(user), UserId(peer), newest, std::move(done));
@@ -161,7 +187,7 @@ TEST_F(RelationalTest, FileIsPrivateAndDurableByItsSettings) {
     ASSERT_EQ(::stat((path() + suffix).c_str(), &status), 0) << suffix;
     EXPECT_EQ(status.st_mode & 0777, 0600u) << suffix;
   }
-  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|2|");
+  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|3|");
 }
 
 TEST_F(RelationalTest, AddedUsersAreFound) {
@@ -363,18 +389,20 @@ TEST_F(RelationalTest, EverythingIsThereAfterARestart) {
 TEST_F(RelationalTest, NewerSchemaIsRefusedUntouched) {
   ASSERT_TRUE(add({{.name = "alice"}}));
   relational_.reset();
-  sql("PRAGMA user_version=3");
+  sql("PRAGMA user_version=" + kNewerVersion);
   const std::string before = file_bytes();
   EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
   EXPECT_EQ(file_bytes(), before);
-  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
+  EXPECT_EQ(sql("PRAGMA user_version"), kNewerVersion + "|");
 }
 
 TEST_F(RelationalTest, NewerSchemaInAnUncheckpointedLogIsRefusedUntouched) {
   relational_.reset();
   sqlite3* other = nullptr;  // stays open, so that its log is not folded into the file
   ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(other, "PRAGMA user_version=3", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, ("PRAGMA user_version=" + kNewerVersion).c_str(), nullptr, nullptr,
+                         nullptr),
+            SQLITE_OK);
   const std::string before = file_bytes();
   EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::unsupported);
   EXPECT_EQ(file_bytes(), before);
@@ -520,11 +548,12 @@ TEST_F(RelationalTest, AFileOfVersionOneIsBroughtUpToDate) {
   ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
   ASSERT_TRUE(converse(1, 2, 5));
   relational_.reset();
-  EXPECT_EQ(sql("DROP INDEX user_left_name; DROP INDEX user_department; DROP TABLE department;"
+  EXPECT_EQ(sql(kWithoutPush +
+                "DROP INDEX user_left_name; DROP INDEX user_department; DROP TABLE department;"
                 "ALTER TABLE session DROP COLUMN hidden_to; PRAGMA user_version=1"),
             "");
   open();
-  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
   EXPECT_EQ(raw(named("bob")->id), 2u);
   EXPECT_TRUE(hide(1, 2, 3));
   EXPECT_TRUE(add_department("sales"));
@@ -535,7 +564,8 @@ TEST_F(RelationalTest, AFileOfVersionOneIsBroughtUpToDate) {
 
 TEST_F(RelationalTest, AStepThatFailsLeavesTheOldVersion) {
   relational_.reset();
-  sql("DROP INDEX user_left_name; DROP INDEX user_department;"
+  sql(kWithoutPush +
+      "DROP INDEX user_left_name; DROP INDEX user_department;"
       "ALTER TABLE session DROP COLUMN hidden_to; PRAGMA user_version=1");  // department is in the way
   EXPECT_FALSE(Relational::open(options(), clock_).has_value());
   EXPECT_EQ(sql("PRAGMA user_version; SELECT count(*) FROM pragma_table_info('session')"
@@ -543,7 +573,7 @@ TEST_F(RelationalTest, AStepThatFailsLeavesTheOldVersion) {
             "1|0|");
   sql("DROP TABLE department");
   open();
-  EXPECT_EQ(sql("PRAGMA user_version"), "2|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
 }
 
 TEST_F(RelationalTest, PatchChangesWhatIsSetAndStamps) {
@@ -736,6 +766,66 @@ TEST_F(RelationalTest, AHiddenSessionRemembersHowFar) {
   EXPECT_EQ((*rows)[0].hidden_to, 6u);
   EXPECT_EQ((*rows)[1].hidden_to, 0u);
   EXPECT_EQ(sql("SELECT hidden_to FROM session WHERE user_id = 2"), "0|") << "the peer keeps his";
+}
+
+// --- notifications -----------------------------------------------------------------------------------
+
+TEST_F(RelationalTest, AFileOfVersionTwoIsBroughtUpToDate) {
+  ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+  const std::string profiles = "SELECT id, name, stamp FROM user ORDER BY id";
+  const std::string before   = sql(profiles);
+  relational_.reset();
+  EXPECT_EQ(sql(kWithoutPush + "PRAGMA user_version=2"), "");
+  open();
+  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
+  EXPECT_EQ(sql(profiles), before);
+  EXPECT_EQ(shield(2), false);
+  EXPECT_EQ(tokens(), "");
+  EXPECT_TRUE(set_token(1, PushVendor::ios, "abc"));
+  EXPECT_TRUE(set_shield(1, true));
+  open();
+  EXPECT_EQ(tokens(), "1|ios|abc|");
+  EXPECT_EQ(shield(1), true);
+}
+
+TEST_F(RelationalTest, ATokenBelongsToWhoRegisteredItLast) {
+  ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+  EXPECT_TRUE(set_token(1, PushVendor::ios, "first"));
+  EXPECT_TRUE(set_token(2, PushVendor::android, "other's"));
+  EXPECT_EQ(tokens(), "1|ios|first|2|android|other's|");
+  EXPECT_TRUE(set_token(1, PushVendor::android, "second"));
+  EXPECT_EQ(tokens(), "1|android|second|2|android|other's|") << "one per user";
+  EXPECT_TRUE(set_token(1, PushVendor::android, "second"));
+  EXPECT_EQ(tokens(), "1|android|second|2|android|other's|") << "again";
+  EXPECT_TRUE(set_token(1, PushVendor::ios, "other's"));
+  EXPECT_EQ(tokens(), "1|ios|other's|") << "nobody else keeps it, whatever the vendor";
+  open();
+  EXPECT_EQ(tokens(), "1|ios|other's|");
+  EXPECT_TRUE(clear_token(2)) << "there is none";
+  EXPECT_EQ(tokens(), "1|ios|other's|");
+  EXPECT_TRUE(clear_token(1));
+  EXPECT_EQ(tokens(), "");
+  for (const char* hostile : {"'; DROP TABLE user; --", "%s%n", "a|b"}) {
+    EXPECT_TRUE(set_token(1, PushVendor::ios, hostile));
+    EXPECT_EQ(tokens(), std::string("1|ios|") + hostile + "|");
+  }
+}
+
+TEST_F(RelationalTest, SilentNightsMoveNoStamp) {
+  ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+  EXPECT_EQ(shield(1), false);
+  EXPECT_TRUE(set_shield(1, true));
+  EXPECT_TRUE(set_shield(1, true)) << "what is so already";
+  EXPECT_EQ(shield(1), true);
+  EXPECT_EQ(shield(2), false);
+  EXPECT_TRUE(since(kNow, 10).users.empty()) << "others do not see it";
+  ASSERT_TRUE(patch(1, {.nick = "A"}));
+  open();
+  EXPECT_EQ(shield(1), true);
+  EXPECT_TRUE(set_shield(1, false));
+  EXPECT_EQ(shield(1), false);
+  EXPECT_EQ(set_shield(9, true).error().code, Errc::not_found);
+  EXPECT_EQ(shield(9).error().code, Errc::not_found);
 }
 
 }  // namespace
