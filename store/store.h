@@ -351,7 +351,6 @@ class Store {
                                   Callback<void> done)                   = 0;
   virtual Result<void> list_memberships(UserId user,
                                         Callback<std::vector<Membership>> done) = 0;
-};
 
   // The user's only token from now on; whoever else had registered the same one has none any more.
   virtual Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) = 0;
