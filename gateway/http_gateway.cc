@@ -138,8 +138,8 @@ void HttpGateway::go_on_with_metrics() {
     const HttpResponse response{200, metrics_text_->take() + build_info_text(),
                                 "text/plain; version=0.0.4"};
     metrics_text_.reset();
-    respond(asker, response);  // may bring the next request of the same client
     scrapes_.pop_front();
+    respond(asker, response);  // may bring the next request of the same client, even to here
   }
   if (!scrapes_.empty()) setup_.loop.timers().arm(metrics_turn_, setup_.loop.now_ns());
 }
