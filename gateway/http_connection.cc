@@ -192,7 +192,8 @@ void HttpConnection::go_on() {
 }
 
 void HttpConnection::on_drained() {
-  if (paused() && !answering_ && !leaving_ && !clogged()) go_on();
+  // A question may be here already although receiving was never paused: it came with the last one.
+  if ((paused() || !input_.empty()) && !answering_ && !leaving_ && !clogged()) go_on();
 }
 
 void HttpConnection::refuse(unsigned status, std::string_view what) {
