@@ -178,9 +178,9 @@ def record(bench, window, options):
         later = ["sh", "-c", f'sleep {options.warmup + 1}; exec "$@"', "sh", *map(str, perf)]
         starter = subprocess.Popen(later, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
-            figures = bench.drive(server, f"w={window}", options.connections, [
-                "--payload", 100, "--window", window, "--seconds", options.seconds + 1,
-                "--warmup", options.warmup])
+            figures = bench.drive(server, f"w={window}", "bench_chat_driver", [
+                "--connections", options.connections, "--payload", 100, "--window", window,
+                "--seconds", options.seconds + 1, "--warmup", options.warmup])
         finally:
             complaint = starter.communicate()[1]
         if starter.returncode != 0:

@@ -7,6 +7,8 @@ Method         limit_chat and ringtalkd are started in turn (A B A B ...), each 
                and on the same file system, and loaded by the same driver. Every figure is the median
                of --runs rounds; ratios compare medians of this run only.
 Micro          bench_micro (google-benchmark), the hot parts one by one; into micro.json.
+Fan-out        Messages to a group of N others, one at a time ("alone") or eight in flight: figures are
+               per delivery. Left out if the engine has no groups.
 Half load      Open loop at half of the engine's own top rate, once for each window. The schedule has
                the shape of its window (bursts of 16 for window 16).
 What misleads  Client and server share the cores. A figure marked with * was taken while the driver
@@ -47,7 +49,11 @@ RECORD_BYTES = 200
 DRIVER_BUSY_CORES = 0.95
 DRIVER_LAG_US_MAX = 1000
 OTHER_LOAD_MAX = 0.7
-PARTS = ("micro", "chat", "half", "log", "idle")
+PARTS = ("micro", "chat", "half", "log", "idle", "fanout")
+GROUP_SIZES = (100, 1000, 10000)  # receivers
+GROUP_WINDOWS = {"alone": 1, "8 pending": 8}
+GROUP_PAYLOAD = 120
+MEMBERS_AT_ONCE = 2000  # of one request
 MICRO_SECONDS = 0.2  # of each benchmark
 BASELINE = ROOT / "bench" / "baseline.json"
 QUICK_WINDOWS = {f"w={window}: cpu us/message": window for window in (1, 16)}
@@ -147,14 +153,14 @@ class Bench:
         path.mkdir(parents=True)
         return path
 
-    def start_limit(self, users):
+    def start_limit(self, users, program="limit_chat"):
         work = self.fresh_dir()
         lines = (f"{i} u{i:06d} none\n" for i in range(1, users + 1))
         (work / "tokens").write_text("".join(lines))
-        command = [self.bin / "limit_chat", "--listen", "127.0.0.1:0", "--file", work / "log"]
+        command = [self.bin / program, "--listen", "127.0.0.1:0", "--file", work / "log"]
         if (os.cpu_count() or 1) > 1:
             command += ["--cpu", "0"]  # the engine pins its shards, too
-        return Server("limit_chat", command, work, "stdout")
+        return Server(program, command, work, "stdout")
 
     def start_engine(self, shards):
         work = self.fresh_dir()
@@ -166,32 +172,49 @@ class Bench:
         return Server("ringtalkd", command, work, work / "ports.json")
 
     @staticmethod
-    def make_users(server, count):
+    def ask(server, path, body):
+        """The answer to a POST to the admin API; None: there is no such path."""
         token = (server.work / "data" / "admin.token").read_text().strip()
-        users = [{"name": f"u{i:06d}", "nick": f"u{i:06d}"} for i in range(1, count + 1)]
         request = urllib.request.Request(
-            f"http://127.0.0.1:{server.ports['http']}/api/v1/users:bulk",
-            data=json.dumps({"users": users, "tokens": True}).encode(),
+            f"http://127.0.0.1:{server.ports['http']}{path}", data=json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
-                made = json.load(answer)["users"]
+                return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise SetupError(f"users:bulk: {error.code} {error.read(300)!r}") from error
-        except (OSError, ValueError, KeyError) as error:
-            raise SetupError(f"users:bulk: {error!r}; {server.tail()}") from error
+            if error.code in (404, 405):
+                return None
+            raise SetupError(f"{path}: {error.code} {error.read(300)!r}") from error
+        except (OSError, ValueError) as error:
+            raise SetupError(f"{path}: {error!r}; {server.tail()}") from error
+
+    def make_users(self, server, count):
+        """Users and their tokens; their ids."""
+        users = [{"name": f"u{i:06d}", "nick": f"u{i:06d}"} for i in range(1, count + 1)]
+        answer = self.ask(server, "/api/v1/users:bulk", {"users": users, "tokens": True})
+        made = answer["users"] if answer else []
         if len(made) != count:
             raise SetupError(f"users:bulk: asked for {count}, got {len(made)}")
         lines = (f"{user['id']} {user['name']} {user['token']}\n" for user in made)
         (server.work / "tokens").write_text("".join(lines))
+        return [user["id"] for user in made]
+
+    def make_group(self, server, members):
+        """Its id, or None if this engine has no groups."""
+        made = self.ask(server, "/api/v1/groups", {"name": "bench", "members": members[:MEMBERS_AT_ONCE]})
+        for done in range(MEMBERS_AT_ONCE, len(members) if made else 0, MEMBERS_AT_ONCE):
+            path = f"/api/v1/groups/{made['id']}/members"
+            if self.ask(server, path, {"add": members[done:done + MEMBERS_AT_ONCE]}) is None:
+                raise SetupError(f"{path}: not found")
+        return made["id"] if made else None
 
     # --- Measuring ----------------------------------------------------------------------------
 
-    def drive(self, server, what, connections, arguments):
-        command = [self.bin / "bench_chat_driver", "--connect", f"127.0.0.1:{server.ports['tcp']}",
-                   "--tokens", server.work / "tokens", "--connections", str(connections),
-                   "--server-pid", str(server.ports["pid"]), "--json", *map(str, arguments)]
-        if server.name == "limit_chat":
+    def drive(self, server, what, driver, arguments):
+        command = [self.bin / driver, "--connect", f"127.0.0.1:{server.ports['tcp']}",
+                   "--tokens", server.work / "tokens", "--server-pid", str(server.ports["pid"]), "--json",
+                   *map(str, arguments)]
+        if server.name.startswith("limit_"):
             command.append("--raw")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         complaint = done.stderr.strip()[-1500:]
@@ -211,9 +234,9 @@ class Bench:
         with server:
             if shards:
                 self.make_users(server, options.connections)
-            figures = self.drive(server, what, options.connections, [
-                "--payload", options.payload, "--seconds", options.seconds,
-                "--warmup", options.warmup, *arguments])
+            figures = self.drive(server, what, "bench_chat_driver", [
+                "--connections", options.connections, "--payload", options.payload, "--seconds",
+                options.seconds, "--warmup", options.warmup, *arguments])
         shutil.rmtree(server.work)
         rate = figures["acked_per_second"]
         print(f"  {what:28} {server.name:10} {rate:10.0f} /s  "
@@ -305,14 +328,15 @@ class Bench:
 
     def idle(self):
         count = self.options.idle_connections
+        idle = ["--connections", count, "--idle", "--seconds", 3]
         limit, engine = [], []
         with self.start_limit(count) as server:
-            limit.append(self.drive(server, "idle", count, ["--idle", "--seconds", 3]))
+            limit.append(self.drive(server, "idle", "bench_chat_driver", idle))
         shutil.rmtree(server.work)
         if not self.options.limit_only:
             with self.start_engine(self.options.shards[0]) as server:
                 self.make_users(server, count)
-                engine.append(self.drive(server, "idle", count, ["--idle", "--seconds", 3]))
+                engine.append(self.drive(server, "idle", "bench_chat_driver", idle))
             shutil.rmtree(server.work)
         self.row(f"idle x{count}: user bytes/connection",
                  median(engine, "user_bytes_per_connection"),
@@ -321,6 +345,46 @@ class Bench:
                  scaled(median(limit, "server_rss_held"), 1 << 20))
         self.row(f"idle x{count}: logins/s", median(engine, "logins_per_second"),
                  median(limit, "logins_per_second"))
+
+    def engine_has_groups(self):
+        with self.start_engine(self.options.shards[0]) as server:
+            return self.make_group(server, self.make_users(server, 1)) is not None
+
+    def fanout_once(self, what, size, window, shards):
+        """One round of one server: shards 0 is the limit."""
+        server = self.start_engine(shards) if shards else self.start_limit(size + 1, "limit_fanout")
+        with server:
+            group = self.make_group(server, self.make_users(server, size + 1)) if shards else 1
+            figures = self.drive(server, what, "bench_fanout_driver", [
+                "--receivers", size, "--group", group, "--window", window, "--payload", GROUP_PAYLOAD,
+                "--seconds", self.options.seconds / 2, "--warmup", self.options.warmup / 2])
+        shutil.rmtree(server.work)
+        print(f"  {what:28} {server.name:12} {figures['delivered_per_second']:10.0f} /s  "
+              f"{figures['server_cpu_us_per_delivery']:7.3f} us cpu", flush=True)
+        return figures
+
+    def fanout(self):
+        shards = 0 if self.options.limit_only else self.options.shards[0]
+        if shards and not self.engine_has_groups():
+            print("  fanout: left out, this engine has no groups; --limit-only measures the limit alone")
+            return
+        for size in GROUP_SIZES:
+            for name, window in GROUP_WINDOWS.items():
+                what = f"group of {size}, {name}"
+                limit, engine = [], []
+                for _ in range(self.options.runs):
+                    limit.append(self.fanout_once(what, size, window, 0))
+                    if shards:
+                        engine.append(self.fanout_once(what, size, window, shards))
+                busy = any(r["driver_cores"] > DRIVER_BUSY_CORES for r in limit + engine)
+                self.row(f"{what}: cpu us/delivery", median(engine, "server_cpu_us_per_delivery"),
+                         median(limit, "server_cpu_us_per_delivery"), ratio_max=1.5)
+                self.row(f"{what}: deliveries/s", median(engine, "delivered_per_second"),
+                         median(limit, "delivered_per_second"), marked=busy)
+                self.row(f"{what}: client receives/delivery", median(engine, "receives_per_delivery"),
+                         median(limit, "receives_per_delivery"))
+                self.row(f"{what}: all have it p99 us", median(engine, "all_have_it_us", "p99"),
+                         median(limit, "all_have_it_us", "p99"), marked=busy)
 
     def micro(self):
         program, path = self.bin / "bench_micro", self.bin / "micro.json"
@@ -438,7 +502,7 @@ class Bench:
     def run(self):
         """The exit code."""
         parts = {"micro": self.micro, "chat": self.chat, "half": self.half_load, "log": self.log,
-                 "idle": self.idle}
+                 "idle": self.idle, "fanout": self.fanout}
         try:
             if self.options.quick:
                 return self.quick()
@@ -532,6 +596,8 @@ def parse_options():
 def main():
     options = parse_options()
     needed = ["bench/limit_chat", "bench/limit_log", "bench/bench_chat_driver"]
+    if "fanout" in options.only and not options.quick:
+        needed += ["bench/limit_fanout", "bench/bench_fanout_driver"]
     needed += [] if options.limit_only else ["ringtalkd"]
     needed += ["bench/bench_store_append"] if options.quick else []
     missing = [name for name in needed if not (options.build / name).exists()]

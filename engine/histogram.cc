@@ -64,11 +64,20 @@ uint64_t Histogram::quantile(double q) const noexcept {
   return max();
 }
 
-uint64_t Histogram::count_below_power(uint32_t exponent) const noexcept {
-  const uint32_t end = exponent >= kValueBits ? kBuckets : bucket_of(uint64_t{1} << exponent);
-  uint64_t count     = 0;
-  for (uint32_t i = 0; i < end; ++i) count += buckets_[i].load(std::memory_order_relaxed);
-  return count;
+uint64_t Histogram::counts_below_powers(uint32_t first, uint32_t step,
+                                        std::span<uint64_t> counts) const noexcept {
+  uint64_t below       = 0;
+  uint32_t bucket      = 0;
+  const auto add_up_to = [&](uint32_t end) {
+    for (; bucket < end; ++bucket) below += buckets_[bucket].load(std::memory_order_relaxed);
+  };
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const uint32_t exponent = first + static_cast<uint32_t>(i) * step;
+    add_up_to(exponent >= kValueBits ? kBuckets : bucket_of(uint64_t{1} << exponent));
+    counts[i] = below;
+  }
+  add_up_to(kBuckets);
+  return below;
 }
 
 }  // namespace ringtalk::engine

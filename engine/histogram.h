@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 namespace ringtalk::engine {
 
@@ -29,8 +30,10 @@ class Histogram {
 
   // The value that the share q (0…1) of all recorded ones does not exceed; 0 when empty.
   uint64_t quantile(double q) const noexcept;
-  // Recorded values below 2^exponent (exact: a power of two is a border between buckets).
-  uint64_t count_below_power(uint32_t exponent) const noexcept;
+  // Recorded values below 2^first, 2^(first + step) …: one for each of `counts`, and as the result all
+  // values. Exact: a power of two is a border between buckets. One pass over them.
+  uint64_t counts_below_powers(uint32_t first, uint32_t step,
+                               std::span<uint64_t> counts) const noexcept;
 
   static uint32_t bucket_of(uint64_t value) noexcept;
   static uint64_t bucket_floor(uint32_t bucket) noexcept;

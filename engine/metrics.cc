@@ -2,7 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <concepts>
 #include <iterator>
+#include <vector>
+
+#include "engine/base/units.h"
 
 namespace ringtalk::engine {
 namespace {
@@ -84,78 +89,124 @@ static_assert(families_are_whole(),
 
 constexpr std::string_view kKindNames[] = {"counter", "gauge", "histogram"};
 
-using Out = std::back_insert_iterator<std::string>;
+// Appends to the text. A scrape has thousands of lines, and a shard stands still meanwhile.
+class Out {
+ public:
+  explicit Out(std::string& text) : text_(text) {}
 
-void put_number(Out out, MetricUnit unit, double value) {
-  fmt::format_to(out, "{}", unit == MetricUnit::seconds ? value / 1e9 : value);
-}
+  Out& operator<<(std::string_view part) {
+    text_ += part;
+    return *this;
+  }
+  Out& operator<<(std::integral auto number) {
+    const fmt::format_int digits(number);
+    text_.append(digits.data(), digits.size());
+    return *this;
+  }
+  void put_seconds(double ns) { fmt::format_to(std::back_inserter(text_), "{}", ns / 1e9); }
+
+ private:
+  std::string& text_;
+};
 
 // Powers of two are borders of the histogram's buckets, so these counts are exact.
 // Seconds: 1 µs…69 s. Anything else: 1…2^30. Each second power keeps the text short.
-void put_histogram(Out out, const MetricRow& row, const std::string& labels,
-                   const Histogram& histogram) {
-  const uint32_t first = row.unit == MetricUnit::seconds ? 10 : 0;
-  const uint32_t last  = row.unit == MetricUnit::seconds ? 36 : 30;
-  uint64_t below       = 0;
-  for (uint32_t power = first; power <= last; power += 2) {
-    below = histogram.count_below_power(power);
-    fmt::format_to(out, "ringtalk_{}_bucket{{{},le=\"", row.name, labels);
-    put_number(out, row.unit, static_cast<double>(uint64_t{1} << power));
-    fmt::format_to(out, "\"}} {}\n", below);
+struct Borders {
+  static constexpr uint32_t kStep = 2;
+
+  explicit Borders(MetricUnit unit)
+      : first(unit == MetricUnit::seconds ? 10 : 0), last(unit == MetricUnit::seconds ? 36 : 30) {
+    for (uint32_t power = first; power <= last; power += kStep) {
+      const auto border = static_cast<double>(uint64_t{1} << power);
+      names.push_back(fmt::format("{}", unit == MetricUnit::seconds ? border / 1e9 : border));
+    }
   }
-  // The owner may be recording: what was counted must not exceed +Inf.
-  const uint64_t count = std::max(histogram.count_below_power(64), below);
-  fmt::format_to(out, "ringtalk_{}_bucket{{{},le=\"+Inf\"}} {}\n", row.name, labels, count);
-  fmt::format_to(out, "ringtalk_{}_sum{{{}}} ", row.name, labels);
-  put_number(out, row.unit, static_cast<double>(histogram.sum()));
-  fmt::format_to(out, "\nringtalk_{}_count{{{}}} {}\n", row.name, labels, count);
+
+  uint32_t first, last;
+  std::vector<std::string> names;
+};
+
+void put_histogram(Out out, const MetricRow& row, std::string_view labels,
+                   const Histogram& histogram) {
+  static const Borders kSeconds(MetricUnit::seconds), kOther(MetricUnit::none);
+  const Borders& borders = row.unit == MetricUnit::seconds ? kSeconds : kOther;
+  std::array<uint64_t, 32> below;
+  const std::span<uint64_t> counts = std::span(below).first(borders.names.size());
+  const uint64_t count = histogram.counts_below_powers(borders.first, Borders::kStep, counts);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    out << "ringtalk_" << row.name << "_bucket{" << labels << ",le=\"" << borders.names[i] << "\"} "
+        << counts[i] << "\n";
+  }
+  out << "ringtalk_" << row.name << "_bucket{" << labels << ",le=\"+Inf\"} " << count << "\n";
+  out << "ringtalk_" << row.name << "_sum{" << labels << "} ";
+  if (row.unit == MetricUnit::seconds)
+    out.put_seconds(static_cast<double>(histogram.sum()));
+  else
+    out << histogram.sum();
+  out << "\nringtalk_" << row.name << "_count{" << labels << "} " << count << "\n";
 }
 
-void put_row(Out out, const MetricRow& row, const MetricSource& source) {
-  std::string labels = row.of_process ? "" : fmt::format("shard=\"{}\"", source.shard);
-  if (!row.label.empty())
-    fmt::format_to(std::back_inserter(labels), "{}{}", labels.empty() ? "" : ",", row.label);
+void put_value(Out out, MetricUnit unit, std::integral auto value) {
+  if (unit == MetricUnit::seconds)
+    out.put_seconds(static_cast<double>(value));
+  else
+    out << value;
+}
+
+void put_row(Out out, const MetricRow& row, const MetricSource& source, std::string_view shard) {
+  std::string joined;
+  std::string_view labels = row.label.empty() ? shard : row.label;
+  if (!row.label.empty() && !shard.empty())
+    labels = joined = fmt::format("{},{}", shard, row.label);
   if (row.kind == MetricKind::histogram) {
     const auto timing = static_cast<Timing>(row.index);
     return put_histogram(out, row, labels, source.metrics->histogram(timing));
   }
-  fmt::format_to(out, "ringtalk_{}", row.name);
-  if (!labels.empty()) fmt::format_to(out, "{{{}}}", labels);
-  *out = ' ';
-  if (row.kind == MetricKind::counter) {
-    const uint64_t value = source.metrics->value(static_cast<Counter>(row.index));
-    if (row.unit == MetricUnit::seconds)
-      put_number(out, row.unit, static_cast<double>(value));
-    else
-      fmt::format_to(out, "{}", value);
-  } else {
-    const int64_t value = source.metrics->value(static_cast<Gauge>(row.index));
-    if (row.unit == MetricUnit::seconds)
-      put_number(out, row.unit, static_cast<double>(value));
-    else
-      fmt::format_to(out, "{}", value);
-  }
-  *out = '\n';
+  out << "ringtalk_" << row.name;
+  if (!labels.empty()) out << "{" << labels << "}";
+  out << " ";
+  if (row.kind == MetricKind::counter)
+    put_value(out, row.unit, source.metrics->value(static_cast<Counter>(row.index)));
+  else
+    put_value(out, row.unit, source.metrics->value(static_cast<Gauge>(row.index)));
+  out << "\n";
 }
 
 }  // namespace
 
 std::span<const MetricRow> metric_rows() { return kRows; }
 
-std::string prometheus_text(std::span<const MetricSource> sources) {
-  std::string text;
-  const Out out = std::back_inserter(text);
-  std::string_view family;
-  for (const MetricRow& row : kRows) {
-    if (row.name != family) {
-      family = row.name;
-      fmt::format_to(out, "# HELP ringtalk_{} {}\n# TYPE ringtalk_{} {}\n", row.name, row.help,
-                     row.name, kKindNames[static_cast<size_t>(row.kind)]);
+// More than a shard's lines take: a growing text would be copied, and its pages be fresh each time.
+constexpr size_t kBytesPerSource = 8 * kKiB;
+
+PrometheusText::PrometheusText(std::vector<MetricSource> sources) : sources_(std::move(sources)) {
+  text_.reserve(sources_.size() * kBytesPerSource);
+  for (const MetricSource& source : sources_)
+    labels_.push_back(source.shard.empty() ? "" : fmt::format("shard=\"{}\"", source.shard));
+}
+
+bool PrometheusText::write(size_t bytes) {
+  Out out(text_);
+  const size_t enough = text_.size() + bytes;
+  for (; row_ < std::size(kRows); ++row_, source_ = 0) {
+    const MetricRow& row = kRows[row_];
+    const bool first     = row_ == 0 || kRows[row_ - 1].name != row.name;
+    if (first && source_ == 0)
+      out << "# HELP ringtalk_" << row.name << " " << row.help << "\n# TYPE ringtalk_" << row.name
+          << " " << kKindNames[static_cast<size_t>(row.kind)] << "\n";
+    for (; source_ < sources_.size(); ++source_) {
+      if (text_.size() >= enough && source_ > 0) return false;
+      if (row.of_process == labels_[source_].empty())
+        put_row(out, row, sources_[source_], labels_[source_]);
     }
-    for (const MetricSource& source : sources)
-      if (row.of_process == source.shard.empty()) put_row(out, row, source);
   }
-  return text;
+  return true;
+}
+
+std::string prometheus_text(std::span<const MetricSource> sources) {
+  PrometheusText text({sources.begin(), sources.end()});
+  text.write(SIZE_MAX / 2);
+  return text.take();
 }
 
 }  // namespace ringtalk::engine

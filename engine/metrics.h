@@ -14,6 +14,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "engine/histogram.h"
 
@@ -102,8 +104,24 @@ struct MetricSource {
   const Metrics* metrics;
 };
 
-// All metrics of all sources in Prometheus' text format 0.0.4.
+// All metrics of all sources in Prometheus' text format 0.0.4, in portions: of 64 shards they are 460 KB
+// and take 1 ms, too long for one turn of a shard.
 // Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+class PrometheusText {
+ public:
+  explicit PrometheusText(std::vector<MetricSource> sources);
+
+  // Writes about so much more; true: this was the last.
+  bool write(size_t bytes);
+  std::string take() { return std::move(text_); }
+
+ private:
+  const std::vector<MetricSource> sources_;
+  std::vector<std::string> labels_;  // of each source
+  size_t row_ = 0, source_ = 0;      // what comes next
+  std::string text_;
+};
+
 std::string prometheus_text(std::span<const MetricSource> sources);
 
 }  // namespace ringtalk::engine

@@ -168,10 +168,10 @@ void HttpConnection::respond(const HttpResponse& response) {
   const bool close  = !keep_alive_ || leaving_ || saw_eof();
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   push(as_bytes(fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n{}\r\n{}",
+      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n{}\r\n",
       response.status, std::string_view(reason.data(), reason.size()), response.type,
-      response.body.size(), close ? "close" : "keep-alive", response.fields,
-      head_only_ ? std::string_view{} : std::string_view(response.body))));
+      response.body.size(), close ? "close" : "keep-alive", response.fields)));
+  if (!head_only_ && !response.body.empty()) push(as_bytes(response.body));
   answering_ = false;
   if (close) {
     leaving_ = true;
@@ -192,7 +192,8 @@ void HttpConnection::go_on() {
 }
 
 void HttpConnection::on_drained() {
-  if (paused() && !answering_ && !leaving_ && !clogged()) go_on();
+  // A question may be here already although receiving was never paused: it came with the last one.
+  if ((paused() || !input_.empty()) && !answering_ && !leaving_ && !clogged()) go_on();
 }
 
 void HttpConnection::refuse(unsigned status, std::string_view what) {

@@ -7,16 +7,27 @@
 #include "gateway/process_metrics.h"
 
 namespace ringtalk::gateway {
+namespace {
+constexpr size_t kMetricsPortionBytes = 128 * kKiB;  // some 0.3 ms
+}  // namespace
 
 HttpGateway::HttpGateway(Setup setup, int listener_fd)
     : setup_(std::move(setup)),
+      metrics_turn_(
+          [](engine::Timer& timer) noexcept {
+            static_cast<MetricsTurn&>(timer).gateway.go_on_with_metrics();
+          },
+          *this),
       listener_(setup_.loop, *this, listener_fd),
       began_ns_(setup_.loop.now_ns()) {
   process_.set(engine::Gauge::store_damages, static_cast<int64_t>(setup_.store_damages));
   listener_.resume();
 }
 
-HttpGateway::~HttpGateway() { RT_ASSERT(connections_.empty()); }
+HttpGateway::~HttpGateway() {
+  RT_ASSERT(connections_.empty());
+  setup_.loop.timers().cancel(metrics_turn_);
+}
 
 void HttpGateway::on_connection(engine::Listener&, engine::Slot slot, uint32_t address) {
   auto* connection = new HttpConnection(*this, slot, address, next_id_++);
@@ -101,7 +112,9 @@ void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request)
   if (request.path == "/metrics") {
     if (!request.from_loopback && !authorised(request.bearer)) return connection.respond(who);
     if (!reads) return connection.respond(only_read);
-    return connection.respond({200, metrics_text(), "text/plain; version=0.0.4"});
+    scrapes_.push_back(connection.id());
+    if (scrapes_.size() == 1) go_on_with_metrics();
+    return;
   }
   if (request.path.starts_with("/api/v1/")) {
     if (!authorised(request.bearer)) return connection.respond(who);
@@ -112,11 +125,23 @@ void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request)
   connection.respond(no_such);
 }
 
-std::string HttpGateway::metrics_text() {
-  refresh_process_metrics(process_);
-  auto sources = setup_.metrics;
-  sources.push_back({"", &process_});
-  return engine::prometheus_text(sources) + build_info_text();
+void HttpGateway::go_on_with_metrics() {
+  if (!metrics_text_) {
+    refresh_process_metrics(process_);
+    auto sources = setup_.metrics;
+    sources.push_back({"", &process_});
+    metrics_text_.emplace(std::move(sources));
+  }
+  const bool done = metrics_text_->write(kMetricsPortionBytes);
+  if (done) {
+    const uint64_t asker = scrapes_.front();
+    const HttpResponse response{200, metrics_text_->take() + build_info_text(),
+                                "text/plain; version=0.0.4"};
+    metrics_text_.reset();
+    scrapes_.pop_front();
+    respond(asker, response);  // may bring the next request of the same client, even to here
+  }
+  if (!scrapes_.empty()) setup_.loop.timers().arm(metrics_turn_, setup_.loop.now_ns());
 }
 
 void HttpGateway::respond(uint64_t id, const HttpResponse& response) {

@@ -6,11 +6,14 @@
 //   /api/v1/…                 with the administration token, else 401 (gateway/admin_api.h)
 //
 // Thread rule  Shard 0's thread: few requests, no reason to spread them.
+// /metrics     Written in portions, one in a turn, if there are many shards; who asks meanwhile waits.
 // Bound        kConnectionsMax. A further one takes the place of the one that has been silent longest
 //              and waits for nothing; if all wait for answers it is closed.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +36,7 @@ class HttpGateway final : public engine::Listener::Owner {
     engine::Loop& loop;
     std::string admin_token;
     std::vector<engine::MetricSource> metrics;  // of all shards, in their order
-    uint64_t store_damages = 0;  // found at the start
+    uint64_t store_damages         = 0;         // found at the start
     const shard::DrainState* drain = nullptr;
     std::string data_dir;              // whose disk /api/v1/status shows; empty: none
     ReloadDesk* reloads    = nullptr;  // null: nothing to reload from
@@ -62,14 +65,22 @@ class HttpGateway final : public engine::Listener::Owner {
   bool drained() const { return connections_.empty() && listener_.closed(); }
 
  private:
+  struct MetricsTurn : engine::Timer {
+    MetricsTurn(Fire fire, HttpGateway& g) : Timer(fire), gateway(g) {}
+    HttpGateway& gateway;
+  };
+
   void on_connection(engine::Listener& door, engine::Slot slot, uint32_t address) override;
   bool make_room(const HttpConnection& newest);
   void count_connections();
   bool authorised(std::string_view bearer) const;
-  std::string metrics_text();
+  void go_on_with_metrics();
 
   const Setup setup_;
-  engine::Metrics process_;  // what belongs to no shard: the log
+  engine::Metrics process_;                             // what belongs to no shard: the log
+  std::deque<uint64_t> scrapes_;                        // connections that wait for /metrics
+  std::optional<engine::PrometheusText> metrics_text_;  // of the first of them, being written
+  MetricsTurn metrics_turn_;
   engine::Listener listener_;
   const uint64_t began_ns_;
   AdminApi* api_ = nullptr;

@@ -9,7 +9,7 @@ namespace ringtalk::shard {
 
 DeliveryWatch::DeliveryWatch(uint64_t bytes_max, uint32_t wait_s)
     : wait_s_(wait_s),
-      buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket)))),
+      buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket))), Pages::huge),
       mask_(buckets_.size() - 1) {}
 
 DeliveryWatch::Place DeliveryWatch::place(uint64_t session, uint32_t author, uint32_t msg_id) {

@@ -19,7 +19,7 @@ uint32_t since_epoch(uint32_t wall_s) { return (wall_s > kEpochS ? wall_s - kEpo
 RepeatWindow::RepeatWindow(uint64_t bytes_max, uint32_t keep_s, Places places)
     : keep_s_(keep_s),
       places_(places),
-      buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket)))),
+      buckets_(std::max<uint64_t>(1, std::bit_floor(bytes_max / sizeof(Bucket))), Pages::huge),
       mask_(buckets_.size() - 1) {}
 
 std::optional<RepeatWindow::Found> RepeatWindow::find(uint64_t key, UserId author,

@@ -43,7 +43,8 @@ FailureTable::FailureTable(const FailureLimits& limits, engine::Random& random, 
   RT_ASSERT(limits.window_s >= 1);
   const uint64_t set_bytes = uint64_t{kWays} * entry_words_ * sizeof(uint32_t);
   sets_                    = std::bit_floor(std::max<uint64_t>(limits.memory_bytes / set_bytes, 1));
-  words_                   = ZeroedArray<uint32_t>(sets_ * kWays * entry_words_);
+  // Looked up once per login: a TLB miss is nothing beside the check of a password.
+  words_ = ZeroedArray<uint32_t>(sets_ * kWays * entry_words_, Pages::small);
   random.fill(hash_key_);
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <thread>
@@ -36,9 +37,11 @@ void expect_equals_sorted(std::vector<uint64_t> samples) {
     const size_t index = static_cast<size_t>(std::max(rank, 1.0)) - 1;
     expect_near(histogram->quantile(q), samples[index]);
   }
+  std::array<uint64_t, 43> below;
+  EXPECT_EQ(histogram->counts_below_powers(0, 1, below), samples.size());
   for (uint32_t power = 0; power <= 42; ++power) {
     const auto end = std::lower_bound(samples.begin(), samples.end(), uint64_t{1} << power);
-    EXPECT_EQ(histogram->count_below_power(power), static_cast<uint64_t>(end - samples.begin()));
+    EXPECT_EQ(below[power], static_cast<uint64_t>(end - samples.begin()));
   }
 }
 

@@ -111,6 +111,22 @@ TEST(Metrics, TextFollowsTheFormat) {
   EXPECT_GE(samples.size(), (metric_rows().size() - size_t(of_process)) * 2);
 }
 
+TEST(Metrics, InPortionsTheTextIsTheSame) {
+  auto a = std::make_unique<Metrics>(), b = std::make_unique<Metrics>();
+  a->record(Timing::turn_time, 5'000);
+  b->add(Counter::accepts, 3);
+  const std::vector<MetricSource> sources = {{"0", a.get()}, {"1", b.get()}, {"", b.get()}};
+  for (size_t bytes : {1u, 300u, 5'000u, 1u << 20}) {
+    PrometheusText text(sources);
+    size_t portions = 1;
+    while (!text.write(bytes)) ++portions;
+    const std::string whole = text.take();
+    EXPECT_EQ(whole, prometheus_text(sources));
+    EXPECT_LE(portions, whole.size() / bytes + 1);
+    EXPECT_GE(portions, std::min<size_t>(whole.size() / 3 / bytes, 100));
+  }
+}
+
 TEST(Metrics, ReadableWhileItsOwnerCounts) {
   auto metrics = std::make_unique<Metrics>();
   std::thread owner([&] {

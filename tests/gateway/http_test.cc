@@ -432,6 +432,33 @@ TEST_F(Http, AnswersNobodyReadsStopTheQuestions) {
   EXPECT_NE(stuck.end(), End::open);
 }
 
+TEST_F(Http, MetricsOfManyShardsAreWrittenOverTurns) {
+  World world({.shards = 40, .users = 4, .http = true});
+  auto first = world.connect_http(), gone = world.connect_http(), last = world.connect_http();
+  for (auto* client : {&first, &gone, &last}) client->write(get("/metrics") + get("/healthz"));
+  world.settle();
+  EXPECT_EQ(first.read(), "");
+  gone.close();
+  std::string texts[2];
+  for (int i = 0; i < 100; ++i) {
+    world.advance(10 * kNsPerMs);
+    texts[0] += first.read();
+    texts[1] += last.read();
+  }
+  for (std::string& text : texts) {
+    const auto answers = take_answers(text);
+    ASSERT_EQ(answers.size(), 2u);
+    EXPECT_GT(answers[0].body.size(), 200u << 10);
+    EXPECT_NE(answers[0].body.find("ringtalk_loop_turns_total{shard=\"39\"}"), std::string::npos);
+    EXPECT_TRUE(answers[0].body.ends_with("} 1\n")) << "the version comes last";
+    EXPECT_EQ(answers[1].body, "ok\n");
+  }
+  first.close();
+  auto stopped = world.connect_http();  // its answer is half written when the world ends
+  stopped.write(get("/metrics"));
+  world.settle();
+}
+
 TEST_F(Http, TooManyConnectionsAreClosedAtOnce) {
   std::vector<engine::FakeClient> clients;
   for (size_t i = 0; i < gateway::HttpGateway::kConnectionsMax + 10; ++i)
