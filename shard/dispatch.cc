@@ -1,6 +1,7 @@
 #include "shard/dispatch.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "proto/file.pb.h"
@@ -12,6 +13,7 @@
 #include "shard/extension.h"
 #include "shard/frames.h"
 #include "shard/group_commands.h"
+#include "shard/groups.h"
 #include "shard/history.h"
 #include "shard/login.h"
 #include "shard/message.h"
@@ -39,46 +41,100 @@ constexpr bool kFree  = false;
 
 }  // namespace
 
-// Sorted by command; every handler acts for the session's own user, whatever id the body claims.
 constexpr Dispatch::Row Dispatch::kRows[] = {
-    {CommandId::msg_serv_request, kStranger, kPaced, &Dispatch::server_address},
-    {CommandId::login_request, kStranger | kOpen, kPaced, &Dispatch::login_request},
-    {CommandId::logout_request, kOpen | kKicked, kPaced, &Dispatch::logout},
-    {CommandId::device_token_request, kOpen, kPaced, &Dispatch::device_token},
-    {CommandId::kick_pc_client_request, kOpen, kPaced, &Dispatch::kick_pc},
-    {CommandId::push_shield_request, kOpen, kPaced, &Dispatch::push_shield},
-    {CommandId::query_push_shield_request, kOpen, kPaced, &Dispatch::query_push_shield},
-    {CommandId::recent_contact_session_request, kOpen, kPaced, &Dispatch::session_list},
-    {CommandId::users_info_request, kOpen, kPaced, &Dispatch::profiles},
-    {CommandId::remove_session_request, kOpen, kPaced, &Dispatch::remove_session},
-    {CommandId::all_user_request, kOpen, kPaced, &Dispatch::all_users},
-    {CommandId::users_stat_request, kOpen, kPaced, &Dispatch::users_status},
-    {CommandId::change_avatar_request, kOpen, kPaced, &Dispatch::change_avatar},
-    {CommandId::department_request, kOpen, kPaced, &Dispatch::departments},
-    {CommandId::change_sign_info_request, kOpen, kPaced, &Dispatch::change_signature},
-    {CommandId::msg_data, kOpen, kFree, &Dispatch::message},
-    {CommandId::msg_data_ack, kOpen, kFree, &Dispatch::message_ack},
-    {CommandId::msg_data_read_ack, kOpen, kFree, &Dispatch::read_ack},
-    {CommandId::client_time_request, kOpen, kPaced, &Dispatch::server_time},
-    {CommandId::unread_msg_cnt_request, kOpen, kPaced, &Dispatch::unread_count},
-    {CommandId::get_msg_list_request, kOpen, kPaced, &Dispatch::message_list},
-    {CommandId::get_latest_msg_id_request, kOpen, kPaced, &Dispatch::latest_message_id},
-    {CommandId::get_msg_by_id_request, kOpen, kPaced, &Dispatch::messages_by_id},
-    {CommandId::normal_group_list_request, kOpen, kPaced, &Dispatch::normal_groups},
-    {CommandId::group_info_list_request, kOpen, kPaced, &Dispatch::group_info},
-    {CommandId::group_create_request, kOpen, kPaced, &Dispatch::create_group},
-    {CommandId::group_change_member_request, kOpen, kPaced, &Dispatch::change_members},
-    {CommandId::group_shield_request, kOpen, kPaced, &Dispatch::mute_group},
-    {CommandId::file_has_offline_request, kOpen, kPaced, &Dispatch::offline_files},
-    {CommandId::p2p_cmd_msg, kOpen, kFree, &Dispatch::relayed},
-    {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, &Dispatch::heartbeat},
-    {CommandId::ext_hello_request, kOpen, kPaced, &Dispatch::hello_said},
+    {CommandId::msg_serv_request, kStranger, kPaced, Relation::none, 0, &Dispatch::server_address},
+    {CommandId::login_request, kStranger | kOpen, kPaced, Relation::none, 0,
+     &Dispatch::login_request},
+    {CommandId::logout_request, kOpen | kKicked, kPaced, Relation::self, 0, &Dispatch::logout},
+    {CommandId::device_token_request, kOpen, kPaced, Relation::self_mobile, 0,
+     &Dispatch::device_token},
+    {CommandId::kick_pc_client_request, kOpen, kPaced, Relation::self_mobile, 0,
+     &Dispatch::kick_pc},
+    {CommandId::push_shield_request, kOpen, kPaced, Relation::self, 0, &Dispatch::push_shield},
+    {CommandId::query_push_shield_request, kOpen, kPaced, Relation::self, 0,
+     &Dispatch::query_push_shield},
+    {CommandId::recent_contact_session_request, kOpen, kPaced, Relation::self,
+     SessionList::kListMax, &Dispatch::session_list},
+    {CommandId::users_info_request, kOpen, kPaced, Relation::directory, store::kUsersAskedMax,
+     &Dispatch::profiles},
+    {CommandId::remove_session_request, kOpen, kPaced, Relation::conversation, 0,
+     &Dispatch::remove_session},
+    {CommandId::all_user_request, kOpen, kPaced, Relation::directory, 0, &Dispatch::all_users},
+    {CommandId::users_stat_request, kOpen, kPaced, Relation::directory, 0, &Dispatch::users_status},
+    {CommandId::change_avatar_request, kOpen, kPaced, Relation::self, 0, &Dispatch::change_avatar},
+    {CommandId::department_request, kOpen, kPaced, Relation::directory, 0, &Dispatch::departments},
+    {CommandId::change_sign_info_request, kOpen, kPaced, Relation::self, 0,
+     &Dispatch::change_signature},
+    {CommandId::msg_data, kOpen, kFree, Relation::conversation, 0, &Dispatch::message},
+    {CommandId::msg_data_ack, kOpen, kFree, Relation::conversation, 0, &Dispatch::message_ack},
+    {CommandId::msg_data_read_ack, kOpen, kFree, Relation::conversation, 0, &Dispatch::read_ack},
+    {CommandId::client_time_request, kOpen, kPaced, Relation::none, 0, &Dispatch::server_time},
+    {CommandId::unread_msg_cnt_request, kOpen, kPaced, Relation::self, 0, &Dispatch::unread_count},
+    {CommandId::get_msg_list_request, kOpen, kPaced, Relation::conversation, kHistoryCountMax,
+     &Dispatch::message_list},
+    {CommandId::get_latest_msg_id_request, kOpen, kPaced, Relation::conversation, 0,
+     &Dispatch::latest_message_id},
+    {CommandId::get_msg_by_id_request, kOpen, kPaced, Relation::conversation, kHistoryCountMax,
+     &Dispatch::messages_by_id},
+    {CommandId::normal_group_list_request, kOpen, kPaced, Relation::self, 0,
+     &Dispatch::normal_groups},
+    {CommandId::group_info_list_request, kOpen, kPaced, Relation::member, kMembersListed,
+     &Dispatch::group_info},
+    {CommandId::group_create_request, kOpen, kPaced, Relation::reachable, store::kMembersPerCall,
+     &Dispatch::create_group},
+    {CommandId::group_change_member_request, kOpen, kPaced, Relation::may_change,
+     store::kMembersPerCall, &Dispatch::change_members},
+    {CommandId::group_shield_request, kOpen, kPaced, Relation::member, 0, &Dispatch::mute_group},
+    {CommandId::file_has_offline_request, kOpen, kPaced, Relation::self, 0,
+     &Dispatch::offline_files},
+    {CommandId::p2p_cmd_msg, kOpen, kFree, Relation::reachable, 0, &Dispatch::relayed},
+    {CommandId::heartbeat, kStranger | kOpen | kKicked, kPaced, Relation::none, 0,
+     &Dispatch::heartbeat},
+    {CommandId::ext_hello_request, kOpen, kPaced, Relation::self, 0, &Dispatch::hello_said},
 };
 
+namespace {
+
+// What clients may send, and this version ignores: files, and what stands behind hello.
+constexpr bool is_ignored(CommandId command) {
+  const uint16_t service = proto::service_of(command);
+  return command != CommandId::file_has_offline_request &&
+         (service == 0x05 || (service > 0x20 && service <= 0x24));
+}
+
+// Numbers in rows of 64 per service: where a command's row is, from 1.
+constexpr uint32_t kServices = 0x25, kNumbers = 64;
+constexpr uint32_t place_of(uint16_t number) {
+  const uint32_t service = number >> 8, low = number & 0xff;
+  return service < kServices && low < kNumbers ? service * kNumbers + low : 0;
+}
+
+}  // namespace
+
+constexpr bool Dispatch::is_complete() {
+  const auto has_row = [](CommandId command) {
+    return std::ranges::find(kRows, command, &Row::command) != std::end(kRows);
+  };
+#define RT_HAS_ROW(number, direction, name)                       \
+  if ((proto::Direction::direction == proto::Direction::client || \
+       proto::Direction::direction == proto::Direction::both) &&  \
+      has_row(CommandId::name) == is_ignored(CommandId::name))    \
+    return false;
+  RT_PROTO_COMMANDS(RT_HAS_ROW)
+#undef RT_HAS_ROW
+  return true;
+}
+
 const Dispatch::Row* Dispatch::row_of(CommandId command) {
-  static_assert(std::ranges::is_sorted(kRows, {}, &Row::command));
-  const auto at = std::ranges::lower_bound(kRows, command, {}, &Row::command);
-  return at != std::end(kRows) && at->command == command ? &*at : nullptr;
+  static_assert(is_complete(), "a command of clients without a row");
+  static constexpr auto kPlaces = [] {
+    std::array<uint8_t, kServices * kNumbers> places{};
+    for (size_t i = 0; i < std::size(kRows); ++i)
+      places[place_of(raw(kRows[i].command))] = static_cast<uint8_t>(i + 1);
+    return places;
+  }();
+  const uint8_t place = kPlaces[place_of(raw(command))];
+  return place == 0 ? nullptr : &kRows[place - 1];
 }
 
 Taken Dispatch::take(Session& session, const Split& frame) {

@@ -10,6 +10,10 @@
 // Unknown numbers and what only servers send are ignored and counted (a client may know more than we
 // do); what only servers tell each other closes. The service number of a frame is not looked at.
 //
+// Identity  The session's, always: no id of oneself in a body is believed.
+// Complete  Every command that a client may send has a row, or is among those that this version ignores:
+//           else this does not compile.
+//
 // A new command is one row here, one handler in its area, one message in proto/, one test.
 #pragma once
 
@@ -50,14 +54,29 @@ class Dispatch {
   Taken take(Session& session, const proto::Split& frame);
 
  private:
+  // On what a command acts, and what the session's user must have to do with it. Its handler checks.
+  enum class Relation : uint8_t {
+    none,          // nothing of anybody
+    self,          // oneself, whatever id the body claims
+    self_mobile,   // likewise, from a phone
+    directory,     // everybody may know it of everybody
+    reachable,     // a user who exists and has not left
+    conversation,  // reachable, but not oneself; or a group that one is in
+    member,        // a group that one is in
+    may_change,    // Groups::may_change()
+  };
   struct Row {
     proto::CommandId command;
     uint8_t states;  // bit per SessionState
     bool paced;      // counts against the connection's requests per second
+    Relation relation;
+    uint32_t
+        entries_max;  // of a list in the request or in one answer; 0: no list, or as long as fits
     Taken (Dispatch::*handle)(Session&, const proto::Split&);
   };
   static const Row kRows[];
   static const Row* row_of(proto::CommandId command);
+  static constexpr bool is_complete();
 
   Taken foreign(Session& session, proto::CommandId command);
 

@@ -47,6 +47,7 @@ struct SessionFound {
 
 class SessionList {
  public:
+  static constexpr uint32_t kListMax   = 100;  // rows of one answer
   static constexpr uint64_t kCookieBit = 1ull << 62;  // marks our pages among the store's results
 
   SessionList(Context& context, ReadMarks& read_marks)
@@ -63,7 +64,6 @@ class SessionList {
   bool idle() const { return gatherings_.used() + tallies_.used() + removals_.used() == 0; }
 
  private:
-  static constexpr uint32_t kListMax     = 100;
   static constexpr uint32_t kReadsAtOnce = 16;
 
   // An answer in the making, on the user's home.

@@ -31,6 +31,8 @@ def records(ctx, server):
         return None
     command = [tool, "store", "dump", server.data_dir, "--json"]
     done = subprocess.run(command, capture_output=True, check=False)
+    if b"there is no message log" in done.stderr:  # nobody has written yet
+        return {}
     require_equal(done.returncode, 0, f"store dump: {done.stderr[-300:]}")
     out = {}
     for line in done.stdout.splitlines():
@@ -187,7 +189,9 @@ def large_fan_out(ctx):
             for client in clients:
                 client.close()
     few, many = (statistics.median(took[group]) * 1e3 for group in (small, large))
-    require(many <= 2 * few + 0.5 * ctx.patience, f"median ack {many:.2f} ms to 301, {few:.2f} ms to 3")
+    # Pair by pair: a busy machine lengthens some, waiting for 300 members would lengthen all.
+    slower = sum(b > 10 * a + 0.002 * ctx.patience for a, b in zip(took[small], took[large]))
+    require(slower <= 90, f"{slower} of 120 acks came far later to 301; medians {few:.2f} and {many:.2f} ms")
     return f"median ack {few:.2f} ms to 3, {many:.2f} ms to 301"
 
 

@@ -1,4 +1,4 @@
-"""Rows O5, O6 (signature, avatar), N1 (device token), N6 (silent nights), I2p (bad input to all of them).
+"""Rows O5, O6 (signature, avatar), N1 (device token), N6 (silent nights), I2v (bad input to all of them).
 
 Each function is one row of spec/features.md; its text says what the row demands where the code does
 not. Everybody is told of a changed profile: a client sees it of those it has in `watched_profiles`.
@@ -236,10 +236,10 @@ def night_silence(ctx):
 
 # ---- bad input -----------------------------------------------------------------------------------
 
-@row("I2p")
+@row("I2v")
 def profile_bad_input(ctx):
     """reliability.md 4.3 and 4.4: tokens that are none, foreign ids, refusals only to who said hello."""
-    with ctx.server(label="I2p") as server:
+    with ctx.server(label="I2v") as server:
         a, b = server.make_users(2)
         bad_tokens = [("x" * 257, wire.EXT_LIMIT), ("y" * 65_000, wire.EXT_LIMIT), ("a\0b", wire.EXT_PARAM),
                       ("line\n", wire.EXT_PARAM), ("é", wire.EXT_PARAM), (b"\xff", wire.EXT_PARAM)]
@@ -293,7 +293,7 @@ def profile_bad_input(ctx):
 
 def check_storage_that_is_away(ctx):
     """Another process holds the database: result 1, and nobody else is told."""
-    with ctx.server(label="I2p") as server:
+    with ctx.server(label="I2v") as server:
         a, b = server.make_users(2)
         with log_in(server, a, wire.IOS) as client, log_in(server, b) as other:
             other.watched_profiles = {a.id}
