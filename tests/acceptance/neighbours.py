@@ -5,6 +5,7 @@ slow_reader  A flood to users who are away, or in disturbed rounds are there and
              server closes them. Void if they were not closed as slow ones.
 list_loop    Clients that ask for all users with time 0 again and again, of a directory of thousands; at
              the limits a server comes with. Void if they did not get many lists.
+group_flood  Messages to a group whose 2,000 members are all there and read. Void if they did not get them.
 
 A round is the same load twice: pairs that chat in open loop (their latency from the intended send time is
 what is measured), and the disturbance, run by a second process. Rounds come in pairs, one with and one
@@ -23,7 +24,7 @@ skipped  The median is above, but fewer pairs are: no verdict. Or six times a pa
          less what our three processes used. Or the baseline's own p99 is such that pauses of 30 ms cannot
          stand out: that is no property of the disturbance, and nothing could be told from it.
 
-    neighbours.py --build-dir build [--rows slow_reader,list_loop] [--shards 1,2,4] [--rounds 7] [--seconds 1]
+    neighbours.py --build-dir build [--rows slow_reader,list_loop,group_flood] [--shards 1,2,4] [--rounds 7] [--seconds 1]
 """
 
 import argparse
@@ -51,6 +52,7 @@ FLOOD_TEXT = "💬".encode() * 3_000
 QUEUE_BYTES = 320 * 1024  # what a stalled reader takes before it is closed: queue and kernel buffer
 UNPACED = {"limits": {"sends_per_second": 0, "requests_per_second": 0}}
 DIRECTORY, LOOPERS = 5_000, 16
+MEMBERS, GROUP_SENDS_S = 2_000, 5  # what a second process can read beside the pairs
 NEIGHBOURS_UNPACED = {"limits": {"sends_per_second": 0}}
 GAIN_MAX, SLACK_S = 0.10, 0.002
 PATIENCE = 3  # times --rounds: so many pairs at most
@@ -175,6 +177,52 @@ class ListLoop:
         return server.metric("ringtalk_contact_lists_total")
 
     WANTED, WHAT = LOOPERS, "lists were told"
+
+
+class GroupFlood:
+    """A group with everybody there."""
+
+    CONFIG = UNPACED
+    SENDERS, USERS, OTHERS = 1, MEMBERS, 0
+    group = 0
+
+    @classmethod
+    def prepare(cls, server, senders, users):
+        status, text = server.http("POST", "/api/v1/groups", {
+            "name": "flood", "members": [user.id for user in senders + users]})
+        require(status == 201, f"POST groups: {status} {text}")
+        cls.group = json.loads(text)["id"]
+
+    def __init__(self, server, senders, users):
+        self.sender = log_in(server, senders[0], wire.ANDROID, fresh_source())
+        self.members = [log_in(server, user, wire.ANDROID, fresh_source()) for user in users]
+        self.poll = select.epoll()
+        self.by_fd = {client.sock.fileno(): client.sock for client in (self.sender, *self.members)}
+        for fd in self.by_fd:
+            self.poll.register(fd, select.EPOLLIN)
+
+    def begin(self, disturb):
+        pass
+
+    def run(self, disturb, seconds):
+        began, n = time.monotonic(), 0
+        while (now := time.monotonic()) < began + seconds:
+            while disturb and n / GROUP_SENDS_S <= now - began:
+                self.sender.send_raw(self.sender.message(self.group, b"to all %.6f" % now, n, wire.GROUP_TEXT))
+                n += 1
+            for fd, _ in self.poll.poll(min(0.05, began + seconds - now), 256):
+                require(self.by_fd[fd].recv(1 << 16), "a member of the group was closed")
+
+    def end(self):
+        while ready := self.poll.poll(0.05):
+            for fd, _ in ready:
+                require(self.by_fd[fd].recv(1 << 16), "a member of the group was closed")
+
+    @staticmethod
+    def count(server):
+        return server.metric("ringtalk_deliveries_total")
+
+    WANTED, WHAT = MEMBERS * (GROUP_SENDS_S - 1), "deliveries in all"
 
 
 def disturb_rounds(kind, pipe, address, senders, users):
@@ -397,6 +445,8 @@ def compare(server, kind, rounds, seconds):
         server.make_users(min(1000, kind.OTHERS - done))
     groups = [[User(user.id, user.name, user.secret) for user in (server.make_users(count) if count else [])]
               for count in (kind.SENDERS, kind.USERS)]
+    if hasattr(kind, "prepare"):
+        kind.prepare(server, *groups)
     pipe, far = multiprocessing.Pipe()
     process = multiprocessing.Process(target=disturb_rounds, args=(kind, far, server.address, *groups),
                                       daemon=True)
@@ -422,7 +472,7 @@ def compare(server, kind, rounds, seconds):
     return comparison, control
 
 
-ROWS = {"slow_reader": SlowReaders, "list_loop": ListLoop}
+ROWS = {"slow_reader": SlowReaders, "list_loop": ListLoop, "group_flood": GroupFlood}
 
 
 def main():
