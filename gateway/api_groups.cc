@@ -86,12 +86,11 @@ void AdminApi::list_groups(const Call& call) {
 }
 
 void AdminApi::get_group(const Call& call) {
-  check(call.connection,
-        store().find_group(GroupId(call.id),
-                           [this, connection = call.connection](Result<store::Group> found) {
-                             if (!found) return fail(connection, found.error());
-                             respond(connection, 200, group_json(*found));
-                           }));
+  check(call.connection, store().find_group(GroupId(call.id), [this, connection = call.connection](
+                                                                  Result<store::Group> found) {
+    if (!found) return fail(connection, found.error());
+    respond(connection, 200, group_json(*found));
+  }));
 }
 
 void AdminApi::add_group(const Call& call) {
@@ -115,12 +114,11 @@ void AdminApi::add_group(const Call& call) {
   }
   if (const std::string wrong = fields.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
-  check(call.connection,
-        store().add_group(std::move(group),
-                          [this, connection = call.connection](Result<store::Group> added) {
-                            if (!added) return fail(connection, added.error());
-                            open_group(connection, *added);
-                          }));
+  check(call.connection, store().add_group(std::move(group), [this, connection = call.connection](
+                                                                 Result<store::Group> added) {
+    if (!added) return fail(connection, added.error());
+    open_group(connection, *added);
+  }));
 }
 
 void AdminApi::open_group(uint64_t connection, const store::Group& group) {
@@ -142,17 +140,17 @@ void AdminApi::patch_group(const Call& call) {
     return fail(call.connection, 400, wrong);
   if (body.value.empty()) return fail(call.connection, 400, "body: names no field to change");
   check(call.connection,
-        store().update_group(
-            GroupId(call.id), std::move(patch),
-            [this, connection = call.connection](Result<store::Group> updated) {
-              if (!updated) return fail(connection, updated.error());
-              setup_.shard.groups().ask(
-                  {.group = updated->id, .op = GroupOp::refresh},
-                  [this, connection, group = *updated](Error error, const engine::PayloadRef&) {
-                    if (error.code != Errc::ok) return fail(connection, error);
-                    respond(connection, 200, group_json(group));
-                  });
-            }));
+        store().update_group(GroupId(call.id), std::move(patch),
+                             [this, connection = call.connection](Result<store::Group> updated) {
+                               if (!updated) return fail(connection, updated.error());
+                               setup_.shard.groups().ask(
+                                   {.group = updated->id, .op = GroupOp::refresh},
+                                   [this, connection, group = *updated](Error error,
+                                                                        const engine::PayloadRef&) {
+                                     if (error.code != Errc::ok) return fail(connection, error);
+                                     respond(connection, 200, group_json(group));
+                                   });
+                             }));
 }
 
 void AdminApi::dismiss_group(const Call& call) {
@@ -173,25 +171,24 @@ void AdminApi::list_members(const Call& call) {
   if (const std::string wrong = query.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   const GroupId group{call.id};
-  check(
-      call.connection,
-      store().find_group(group, [this, connection = call.connection, group, after,
-                                 limit](const Result<store::Group>& found) {
-        if (!found) return fail(connection, found.error());
-        check(connection,
-              store().list_members(
-                  group, UserId(static_cast<uint32_t>(after)), static_cast<uint32_t>(limit),
-                  [this, connection, limit](Result<std::vector<store::Member>> members) {
-                    if (!members) return fail(connection, members.error());
-                    json list = json::array();
-                    for (const store::Member& member : *members)
-                      list.push_back({{"user", raw(member.user)},
-                                      {"first_message", member.first},
-                                      {"muted", member.muted}});
-                    const uint32_t next = members->size() < limit ? 0 : raw(members->back().user);
-                    respond(connection, 200, json{{"members", std::move(list)}, {"next", next}});
-                  }));
-      }));
+  check(call.connection,
+        store().find_group(group, [this, connection = call.connection, group, after,
+                                   limit](const Result<store::Group>& found) {
+          if (!found) return fail(connection, found.error());
+          check(connection,
+                store().list_members(
+                    group, UserId(static_cast<uint32_t>(after)), static_cast<uint32_t>(limit),
+                    [this, connection, limit](Result<std::vector<store::Member>> members) {
+                      if (!members) return fail(connection, members.error());
+                      json list = json::array();
+                      for (const store::Member& member : *members)
+                        list.push_back({{"user", raw(member.user)},
+                                        {"first_message", member.first},
+                                        {"muted", member.muted}});
+                      const uint32_t next = members->size() < limit ? 0 : raw(members->back().user);
+                      respond(connection, 200, json{{"members", std::move(list)}, {"next", next}});
+                    }));
+        }));
 }
 
 void AdminApi::change_members(const Call& call) {
@@ -248,8 +245,8 @@ void AdminApi::add_users_after(uint64_t connection, GroupId group, UserId after,
             const UserId last = more ? found->back().id : UserId{};
             setup_.shard.groups().ask(
                 {.group = group, .value = kMembersMax, .op = GroupOp::add, .body = body_of(users)},
-                [this, connection, group, added, more,
-                 last](Error error, const engine::PayloadRef& changed) {
+                [this, connection, group, added, more, last](Error error,
+                                                             const engine::PayloadRef& changed) {
                   if (error.code != Errc::ok) return fail_group(connection, error);
                   const auto head = load_native<shard::GroupChanged>(changed.bytes().data());
                   if (more) return add_users_after(connection, group, last, added + head.changed);
