@@ -4,6 +4,7 @@
 //        every shard knows, and members have been told by 0x040b.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +12,6 @@
 #include "gateway/api_fields.h"
 #include "gateway/http_gateway.h"
 #include "proto/text_codec.h"
-#include "proto/utf8.h"
 
 namespace ringtalk::gateway {
 namespace {
@@ -107,10 +107,12 @@ void AdminApi::add_group(const Call& call) {
   group.type       = named == "normal" ? store::kGroupNormal : store::kGroupTemporary;
   if (named != "normal" && named != "temporary") fields.fail("type", "normal or temporary");
   if (raw(group.creator) != 0) {
+    const bool in = std::ranges::find(group.members, group.creator) != group.members.end();
     if (!setup_.shard.context().directory.reachable(group.creator))
       fields.fail("creator", "a user who has not left, or 0");
-    if (std::ranges::find(group.members, group.creator) == group.members.end())
-      group.members.push_back(group.creator);
+    if (!in && group.members.size() == store::kMembersPerCall)
+      fields.fail("members", fmt::format("with the creator, more than {}", store::kMembersPerCall));
+    if (!in) group.members.push_back(group.creator);
   }
   if (const std::string wrong = fields.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
@@ -227,6 +229,11 @@ void AdminApi::change_members(const Call& call) {
 }
 
 void AdminApi::add_everybody(const Call& call) {
+  if (!call.request.body.empty()) {
+    const ParsedJson body   = parse_object(call.request.body);
+    const std::string wrong = body.wrong.empty() ? Fields(body.value).wrong() : body.wrong;
+    if (!wrong.empty()) return fail(call.connection, 400, wrong);
+  }
   add_users_after(call.connection, GroupId(call.id), UserId{}, 0);
 }
 
@@ -268,9 +275,8 @@ void AdminApi::put_message(const Call& call) {
   const auto user  = fields.number("user", 1);
   const auto group = fields.number("group", 1);
   const auto text  = fields.secret("text", proto::kPlainTextBytesMax);
-  if (user.has_value() == group.has_value()) fields.fail("user", "either user or group");
-  if (text && (text->empty() || !proto::valid_utf8(as_bytes(*text))))
-    fields.fail("text", "not empty, UTF-8");
+  if (fields.has("user") == fields.has("group")) fields.fail("user", "either user or group");
+  if (user && user == from) fields.fail("user", "is the sender");
   if (const std::string wrong = fields.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   const std::string content = proto::TextCodec(setup_.limits.text_key).encrypt(*text);
@@ -280,7 +286,7 @@ void AdminApi::put_message(const Call& call) {
       return respond(connection, 201, json{{"msg_id", id}, {"time", time}});
     if (error.code == Errc::not_found)
       return fail(connection, 404, "no such user or group, or the sender is not in it");
-    if (error.code == Errc::refused) return fail(connection, 400, "user: is the sender");
+    if (error.code == Errc::refused) return fail(connection, 503, "disk full");
     fail(connection, error);
   };
   check(call.connection,
