@@ -40,6 +40,8 @@ int with_server(const Context& context, const std::function<int(HttpClient&)>& a
 
 void add_user_command(CLI::App& app, Context& context);
 void add_department_command(CLI::App& app, Context& context);
+void add_group_command(CLI::App& app, Context& context);
+void add_message_commands(CLI::App& app, Context& context);  // message, announce
 void add_session_command(CLI::App& app, Context& context);
 void add_status_commands(CLI::App& app, Context& context);  // status, token, reload
 void add_top_command(CLI::App& app, Context& context);

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <memory>
 #include <optional>
 
 #include "tools/ctl/command.h"
 #include "tools/ctl/http_client.h"
+#include "tools/ctl/lookup.h"
 #include "tools/ctl/printable.h"
 #include "tools/ctl/table.h"
 
@@ -26,48 +26,6 @@ struct DepartmentOptions {
   std::optional<uint32_t> priority;
 };
 
-Answer<std::vector<Json>> departments(HttpClient& client) {
-  auto answer = client.call(Method::get, kPath);
-  if (!answer) return {.problem = answer.problem, .status = answer.status};
-  const auto list = answer.value.find("departments");
-  if (list == answer.value.end() || !list->is_array())
-    return {.problem = "the server does not answer like ringtalkd"};
-  Answer<std::vector<Json>> out;
-  for (Json& entry : *list) {
-    uint32_t id = 0;
-    std::string name;
-    if (!read_number(entry, "id", id) || !read_text(entry, "name", name))
-      return {.problem = "the server lists a department that is none"};
-    out.value.push_back(std::move(entry));
-  }
-  return out;
-}
-
-bool is_deleted(const Json& department) {
-  uint32_t status = 0;
-  return read_number(department, "status", status) && status != 0;
-}
-
-// A number is an id; a name must be unique among those that are not removed. "0" is the root.
-Answer<uint32_t> find_department(HttpClient& client, std::string_view which) {
-  uint32_t id             = 0;
-  const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), id);
-  if (error == std::errc{} && end == which.data() + which.size()) return {.value = id};
-  const auto list = departments(client);
-  if (!list) return {.problem = list.problem, .status = list.status};
-  Answer<uint32_t> found{
-      .problem = fmt::format("no department {}: `ringtalkctl department list` shows them", which)};
-  for (const Json& entry : list.value) {
-    if (is_deleted(entry) || entry["name"] != which) continue;
-    if (found) {
-      found.problem = fmt::format("several departments are called {}: give the id", which);
-      break;
-    }
-    found = {.value = entry["id"].get<uint32_t>()};
-  }
-  return found;
-}
-
 int print_department(const Context& context, const Json& department, std::string_view done) {
   if (context.json) {
     print_json(department);
@@ -78,9 +36,9 @@ int print_department(const Context& context, const Json& department, std::string
   return kExitOk;
 }
 
-int list_departments(const Context& context, const DepartmentOptions&) {
+int show_departments(const Context& context, const DepartmentOptions&) {
   return with_server(context, [&](HttpClient& client) {
-    auto list = departments(client);
+    auto list = list_departments(client);
     if (!list) return fail_with(list.problem);
     if (context.json) {
       print_json({{"departments", std::move(list.value)}});
@@ -89,7 +47,7 @@ int list_departments(const Context& context, const DepartmentOptions&) {
     Table table({"ID>", "NAME", "PARENT>", "PRIORITY>", "STATUS"});
     for (const Json& entry : list.value) {
       table.add({field_text(entry, "id"), field_text(entry, "name"), field_text(entry, "parent"),
-                 field_text(entry, "priority"), is_deleted(entry) ? "removed" : "active"});
+                 field_text(entry, "priority"), is_removed(entry) ? "removed" : "active"});
     }
     fmt::print("{}", table.text());
     return kExitOk;
@@ -177,7 +135,7 @@ void add_department_command(CLI::App& app, Context& context) {
     made->add_option("--priority", options->priority, "place among its neighbours, lowest first");
   };
 
-  verb("list", "all departments", &list_departments);
+  verb("list", "all departments", &show_departments);
   CLI::App* add = verb("add", "make a department", &add_department);
   add->add_option("NAME", options->name, "its name")->required();
   takes_place(add);

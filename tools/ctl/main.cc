@@ -34,7 +34,8 @@ int main(int argc, char** argv) {
 
   Context context;
   CLI::App app{
-      "Looks after a ringtalk server: accounts, sessions, health, configuration, a terminal chat."};
+      "Looks after a ringtalk server: accounts, groups, sessions, health, configuration, a "
+      "terminal chat."};
   app.name("ringtalkctl");
   app.set_version_flag("--version", std::string("ringtalkctl ") + RINGTALK_VERSION);
   app.add_option("--http", context.http, "HOST:PORT of the server's HTTP door")
@@ -52,6 +53,8 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 1 it failed (standard error says why), 2 the command line is wrong.");
   add_user_command(app, context);
   add_department_command(app, context);
+  add_group_command(app, context);
+  add_message_commands(app, context);
   add_session_command(app, context);
   add_status_commands(app, context);
   add_top_command(app, context);

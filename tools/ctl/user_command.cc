@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,6 +12,7 @@
 
 #include "tools/ctl/command.h"
 #include "tools/ctl/http_client.h"
+#include "tools/ctl/lookup.h"
 #include "tools/ctl/password.h"
 #include "tools/ctl/printable.h"
 #include "tools/ctl/table.h"
@@ -27,7 +30,8 @@ constexpr size_t kShownTroubles = 20;
 struct UserOptions {
   std::string name;
   std::string nick;  // empty: the server's choice
-  uint32_t department = 0;
+  std::string department = "0";
+  Json change            = Json::object();  // edit: the fields that are given, "" as well
   PasswordSource password;
   std::string file;
   bool dry_run       = false;
@@ -44,7 +48,15 @@ std::string status_text(const Json& user) {
   }
 }
 
-// ---- add, passwd ----
+constexpr std::array<std::string_view, 3> kSexes = {"unknown", "male", "female"};
+
+std::string sex_text(const Json& user) {
+  uint32_t sex     = 0;
+  const bool named = read_number(user, "sex", sex) && sex < kSexes.size();
+  return named ? std::string(kSexes[sex]) : field_text(user, "sex");
+}
+
+// ---- add, edit, passwd ----
 
 Result<std::string> new_password(const UserOptions& options) {
   auto password = obtain_password(
@@ -62,8 +74,9 @@ int add_user(const Context& context, const UserOptions& options) {
   const auto password = new_password(options);
   if (!password) return no_password(password.error(), options);
   return with_server(context, [&](HttpClient& client) {
-    Json user = {
-        {"name", options.name}, {"password", *password}, {"department", options.department}};
+    const auto department = find_department(client, options.department);
+    if (!department) return fail_with(department.problem);
+    Json user = {{"name", options.name}, {"password", *password}, {"department", department.value}};
     if (!options.nick.empty()) user["nick"] = options.nick;
     auto added  = client.call(Method::post, "/api/v1/users", user);
     uint32_t id = 0;
@@ -100,6 +113,23 @@ int change_user(const Context& context, const std::string& who, const Json& chan
       fmt::print("{} (id {}): {}\n", escaped(field_text(changed.value, "name")), id, done);
     }
     return kExitOk;
+  });
+}
+
+int edit_user(const Context& context, const UserOptions& options) {
+  if (options.change.empty()) {
+    complain("edit wants a field to change: `ringtalkctl user edit --help` lists them");
+    return kExitUsage;
+  }
+  if (!options.change.contains("department"))
+    return change_user(context, options.name, options.change, "changed");
+  return with_server(context, [&](HttpClient& client) {
+    const auto department =
+        find_department(client, options.change["department"].get<std::string>());
+    if (!department) return fail_with(department.problem);
+    Json change          = options.change;
+    change["department"] = department.value;
+    return change_user(context, options.name, change, "changed");
   });
 }
 
@@ -141,8 +171,10 @@ int show_user(const Context& context, const UserOptions& options) {
     for (const char* key : {"id", "name", "nick", "department", "status", "sex", "domain", "phone",
                             "email", "avatar", "signature", "created", "stamp"}) {
       if (!user.value.contains(key)) continue;
-      const std::string text =
-          std::string_view(key) == "status" ? status_text(user.value) : field_text(user.value, key);
+      const std::string_view field = key;
+      const std::string text       = field == "status" ? status_text(user.value)
+                                     : field == "sex"  ? sex_text(user.value)
+                                                       : field_text(user.value, key);
       fmt::print("{:<12}{}\n", key, escaped(text));
     }
     return kExitOk;
@@ -218,8 +250,8 @@ int import_users(const Context& context, const UserOptions& options) {
 }  // namespace
 
 void add_user_command(CLI::App& app, Context& context) {
-  CLI::App* user =
-      app.add_subcommand("user", "accounts: add, list, show, passwd, disable, enable, import");
+  CLI::App* user = app.add_subcommand(
+      "user", "accounts: add, list, show, edit, passwd, disable, enable, import");
   user->require_subcommand(1);
   auto options    = std::make_shared<UserOptions>();
   const auto verb = [&](const char* name, const char* what, auto action) {
@@ -236,11 +268,29 @@ void add_user_command(CLI::App& app, Context& context) {
   CLI::App* add = verb("add", "make an account", &add_user);
   add->add_option("NAME", options->name, "login name")->required();
   add->add_option("--nick", options->nick, "name shown to others (default: the login name)");
-  add->add_option("--department", options->department, "department id (default 0)");
+  add->add_option("--department", options->department, "department id or name (default 0: none)");
   add_password_options(*add, options->password);
 
   verb("list", "all accounts", [](const Context& c, const UserOptions&) { return list_users(c); });
   takes_user(verb("show", "all that is known of an account", &show_user));
+  CLI::App* edit = verb("edit", "change what is known of an account", &edit_user);
+  takes_user(edit);
+  const auto takes_field = [&](const char* key, const char* what) {
+    const auto given = [options, key](const std::string& text) { options->change[key] = text; };
+    return edit->add_option_function<std::string>(std::string("--") + key, given, what);
+  };
+  takes_field("nick", "name shown to others");
+  takes_field("department", "department id or name (0: none)");
+  takes_field("phone", "telephone number");
+  takes_field("email", "address for mail");
+  takes_field("avatar", "path or URL of his picture");
+  takes_field("signature", "line shown below the name");
+  takes_field("domain", "the name in Latin letters");
+  const auto sex = [options](const std::string& text) {
+    options->change["sex"] = std::ranges::find(kSexes, text) - kSexes.begin();
+  };
+  edit->add_option_function<std::string>("--sex", sex, "male, female or unknown")
+      ->check(CLI::IsMember({"unknown", "male", "female"}));
   CLI::App* passwd =
       verb("passwd", "change a password; ends the user's sessions", &change_password);
   takes_user(passwd);
