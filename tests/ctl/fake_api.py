@@ -18,6 +18,8 @@ class State:
     def __init__(self):
         self.lock = threading.Lock()
         self.users, self.departments, self.sessions = {}, {}, []
+        self.groups = {}  # by id, with a set "in" of who is in it
+        self.groups_made, self.messages = 0, []
         self.answers = []  # (status, body) to give instead of the right answer
         self.asked = []    # (method, path, body)
         self.ready, self.sends = True, 0
@@ -49,7 +51,8 @@ def users(state, method, _, query, body):
         user = state.add_user(body)
         return 201, {"id": user["id"], "name": user["name"]}
     if "name" in query:
-        return 200, {"users": [u for u in state.users.values() if u["name"] == query["name"] and u["status"] != 3]}
+        same = [u for u in state.users.values() if u["name"] == query["name"]]
+        return 200, {"users": ([u for u in same if u["status"] != 3] or same)[:1]}
     rest = [u for u in state.users.values() if u["id"] > int(query["after"])]
     page = rest[:int(query["limit"])]
     return 200, {"users": page, "next": page[-1]["id"] if len(rest) > len(page) else 0}
@@ -105,6 +108,80 @@ def one_department(state, method, match, _, body):
     return 200, entry
 
 
+def shown(group):
+    return {k: v for k, v in group.items() if k != "in"} | {"member_count": len(group["in"])}
+
+
+def page_of(rows, key, query):
+    rest = [row for row in rows if row[key] > int(query["after"])]
+    page = rest[:int(query["limit"])]
+    return page, page[-1][key] if len(rest) > len(page) else 0
+
+
+def groups(state, method, _, query, body):
+    if method == "GET":
+        page, next_id = page_of([shown(g) for g in state.groups.values()], "id", query)
+        return 200, {"groups": page, "next": next_id}
+    if not body["name"]:
+        raise Failure(400, "name: 1 to 256 printable characters")
+    creator = body.get("creator", 0)
+    state.groups_made += 1
+    group = {"id": state.groups_made, "name": body["name"], "avatar": body.get("avatar", ""),
+             "type": body.get("type", "normal"), "creator": creator, "version": 1,
+             "created": int(time.time()), "in": set(body.get("members", [])) | ({creator} if creator else set())}
+    state.groups[group["id"]] = group
+    return 201, shown(group)
+
+
+def group_of(state, match):
+    group = state.groups.get(int(match.group(1)))
+    if not group:
+        raise Failure(404, "not found")
+    return group
+
+
+def one_group(state, method, match, _, body):
+    group = group_of(state, match)
+    if method == "DELETE":
+        del state.groups[group["id"]]
+        return 200, {}
+    group |= body or {}
+    return 200, shown(group)
+
+
+def members(state, method, match, query, body):
+    group = group_of(state, match)
+    if method == "GET":
+        rows = [{"user": user, "first_message": 1, "muted": False} for user in sorted(group["in"])]
+        page, next_id = page_of(rows, "user", query)
+        return 200, {"members": page, "next": next_id}
+    old = set(group["in"])
+    if any(state.users[user]["status"] == 3 for user in body.get("add", [])):
+        raise Failure(400, "add: each a user who has not left")
+    group["in"] = (old | set(body.get("add", []))) - set(body.get("remove", []))
+    group["version"] += 1
+    return 200, {"version": group["version"], "changed": sorted(old ^ group["in"])}
+
+
+def everybody(state, _method, match, _query, _body):
+    group = group_of(state, match)
+    fresh = {user["id"] for user in state.users.values() if user["status"] != 3} - group["in"]
+    group["in"] |= fresh
+    group["version"] += 1
+    return 200, {"version": group["version"], "added": len(fresh)}
+
+
+def messages(state, _method, _match, _query, body):
+    if body.get("user") == body["from"]:
+        raise Failure(400, "user: is the sender")
+    if "group" in body and body["from"] not in state.groups[body["group"]]["in"]:
+        raise Failure(404, "no such user or group, or the sender is not in it")
+    state.messages.append(body)
+    to = {k: v for k, v in body.items() if k in ("user", "group")}
+    same = [m for m in state.messages if to.items() <= m.items()]
+    return 201, {"msg_id": len(same), "time": int(time.time())}
+
+
 def sessions(state, _method, _match, query, _body):
     if "user" in query:
         return 200, {"sessions": [s for s in state.sessions if s["user"] == int(query["user"])], "next": 0}
@@ -143,6 +220,11 @@ ROUTES = [(re.compile(pattern + "$"), methods, handler) for pattern, methods, ha
     (r"/api/v1/users/(\d+)", ("GET", "PATCH"), one_user), (r"/api/v1/users/(\d+)/token", ("POST",), token),
     ("/api/v1/departments", ("GET", "POST"), departments),
     (r"/api/v1/departments/(\d+)", ("PATCH", "DELETE"), one_department),
+    ("/api/v1/groups", ("GET", "POST"), groups),
+    (r"/api/v1/groups/(\d+)", ("GET", "PATCH", "DELETE"), one_group),
+    (r"/api/v1/groups/(\d+)/members", ("GET", "POST"), members),
+    (r"/api/v1/groups/(\d+)/members:everybody", ("POST",), everybody),
+    ("/api/v1/messages", ("POST",), messages),
     ("/api/v1/sessions", ("GET",), sessions), ("/api/v1/sessions:kick", ("POST",), kick),
     ("/api/v1/status", ("GET",), status), ("/api/v1/reload", ("POST",), reload))]
 

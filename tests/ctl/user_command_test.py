@@ -83,7 +83,8 @@ def main():
         assert Handler.asked[-1][2] == {"name": "bob", "password": "from standard input", "department": 0}
         run("user", "add", "bob", "--password", "-", code=2)
         run("user", "add", "bob", code=2)
-        run("user", "add", "bob", "--password", "x", "--department", "-1", code=2)
+        Handler.answers.append((200, {"departments": [{"id": 4, "name": "-1", "status": 1}]}))
+        assert "no department" in run("user", "add", "bob", "--password", "x", "--department", "-1", code=1)
         assert json.loads(run("user", "add", "carol", "--password", "x", "--json")) == {"id": 7, "name": "carol"}
 
         table = run("user", "list").splitlines()

@@ -71,6 +71,23 @@ def accounts(ctl, folder):
         ctl("user", "show", nobody, code=1)
         said(ctl, "no user", "user list")
 
+    fields = {"nick": "Alice B", "phone": "5550100", "email": "a@example.org", "avatar": "g0/a.png",
+              "signature": "back on Monday", "domain": "alice"}
+    options = [word for key, value in fields.items() for word in (f"--{key}", value)]
+    edited = ctl.json("user", "edit", "alice", *options, "--sex", "female")
+    assert edited.items() >= (fields | {"sex": 2}).items(), edited
+    assert ctl.json("user", "show", "alice") == edited
+    assert "sex         female" in ctl("user", "show", "alice")
+    assert ctl("user", "edit", "alice", "--phone", "") == f"alice (id {shown['id']}): changed\n"
+    assert ctl.json("user", "show", "alice")["phone"] == "", "what is empty is changed, too"
+    ctl("user", "edit", "alice", code=2)
+    said(ctl, "wants a field")
+    ctl("user", "edit", "alice", "--sex", "5", code=2)
+    ctl("user", "edit", "nobody", "--nick", "x", code=1)
+    said(ctl, "no user nobody")
+    ctl("user", "edit", "alice", "--department", "Nowhere", code=1)
+    said(ctl, "no department Nowhere")
+
     assert "disabled" in ctl("user", "disable", "bob")
     assert [u["status"] for u in ctl.json("user", "list")["users"] if u["name"] == "bob"] == [3]
     bob = [u["id"] for u in ctl.json("user", "list")["users"] if u["name"] == "bob"][0]
@@ -93,13 +110,128 @@ def departments(ctl):
     ctl("department", "move", "Sales", code=2)
     ctl("department", "rename", "Nowhere", "x", code=1)
     said(ctl, "no department Nowhere", "department list")
-    ctl("user", "add", "erin", "--password", "x", "--department", str(sales["id"]))
+    ctl("user", "add", "erin", "--password", "x", "--department", "Sales")
+    assert ctl.json("user", "edit", "erin", "--department", "0")["department"] == 0
+    back = ctl.json("user", "edit", "erin", "--department", "Sales", "--nick", "E")
+    assert (back["department"], back["nick"]) == (sales["id"], "E"), back
     ctl("department", "remove", "Sales", code=1)
     said(ctl, "not removed", "elsewhere first")
     assert "removed" in ctl("department", "remove", str(north["id"]))
     ctl("department", "rename", "Far North", "x", code=1)
     print("ok    departments", flush=True)
     return sales["id"]
+
+
+def groups(ctl):
+    people = {u["name"]: u["id"] for u in ctl.json("user", "list")["users"]}
+    assert "created with 0 members" in ctl("group", "create", "Night shift")
+    lunch = ctl.json("group", "create", "Lunch", "bob", f"#{people['carol']}", "--type", "temporary",
+                     "--creator", "alice", "--avatar", "g0/l.png")
+    assert (lunch["type"], lunch["member_count"], lunch["creator"], lunch["avatar"]) == (
+        "temporary", 3, people["alice"], "g0/l.png"), lunch
+    assert ctl.json("group", "show", "Lunch") == lunch
+    for which in (str(lunch["id"]), f"#{lunch['id']}"):
+        assert ctl.json("group", "show", which) == lunch, which
+    assert "member_count  3" in ctl("group", "show", "Lunch")
+    names = [group["name"] for group in ctl.json("group", "list")["groups"]]
+    assert names == ["Night shift", "Lunch"], names
+    assert [line.split()[0] for line in ctl("group", "list").splitlines()] == ["ID", "1", "2"]
+
+    def members(group):
+        return [member["user"] for member in ctl.json("group", "members", group)["members"]]
+
+    assert "2 members added" in ctl("group", "add", "Night shift", "alice", "bob")
+    assert ctl.json("group", "add", "Night shift", "bob", "carol")["changed"] == [people["carol"]]
+    assert "1 member removed" in ctl("group", "remove", "Night shift", "bob", "erin")
+    assert members("Night shift") == sorted((people["alice"], people["carol"]))
+    table = ctl("group", "members", "Night shift").splitlines()
+    assert len(table) == 3 and table[1].split()[:2] == [str(people["alice"]), "alice"], table
+    assert "renamed" in ctl("group", "rename", "Night shift", "Day shift")
+    assert ctl.json("group", "avatar", "Day shift", "g0/d.png")["avatar"] == "g0/d.png"
+    assert ctl.json("group", "avatar", "Day shift", "")["avatar"] == ""
+    assert f"{len(people) - 2} members added" in ctl("group", "everybody", "Day shift")
+    assert ctl.json("group", "everybody", "Day shift")["added"] == 0
+    assert len(members("Day shift")) == len(people)
+
+    before = ctl.json("group", "list")
+    for args, word in ((["show", "Nowhere"], "no group Nowhere"), (["show", "99"], "no group 99"),
+                       (["rename", "Nowhere", "x"], "group list"), (["dismiss", "#99"], "no group #99"),
+                       (["members", "Nowhere"], "no group"), (["everybody", "Nowhere"], "no group"),
+                       (["add", "Nowhere", "bob"], "no group"),
+                       (["add", "Lunch", "bob", "nobody"], "no user nobody"),
+                       (["remove", "Lunch", "#9999"], "no user #9999"),
+                       (["create", "x", "nobody"], "no user nobody"),
+                       (["create", "x", "--creator", "nobody"], "no user nobody"),
+                       (["create", ""], "name: 1 to")):
+        ctl("group", *args, code=1)
+        said(ctl, word)
+    for args in (["add", "Lunch"], ["remove", "Lunch"], ["create"], ["rename", "Lunch"], [], ["list", "x"],
+                 ["create", "x", "--type", "secret"]):
+        ctl("group", *args, code=2)
+    ctl("user", "disable", "erin")
+    ctl("group", "add", "Lunch", "erin", code=1)
+    said(ctl, "not changed", "who has not left")
+    ctl("user", "enable", "erin")
+    assert ctl.json("group", "list") == before, "what is refused changes nothing"
+
+    twin = ctl.json("group", "create", "Lunch")["id"]
+    ctl("group", "show", "Lunch", code=1)
+    said(ctl, "several groups", "give the id")
+    assert ctl.json("group", "dismiss", str(twin)) == {"id": twin, "dismissed": True}
+    assert "dismissed" in ctl("group", "dismiss", "Day shift")
+    ctl("group", "show", "Day shift", code=1)
+    print("ok    groups", flush=True)
+    return len(people)
+
+
+def messages(ctl, people):
+    sent = ctl.json("message", "send", "--from", "alice", "--user", "bob", "hello bob")
+    assert set(sent) == {"msg_id", "time"} and sent["msg_id"] == 1, sent
+    said_again = ctl("message", "send", "--from", "alice", "--user", "bob", "hello bob")
+    assert said_again == "message 2 from alice to bob\n", said_again
+    in_group = ctl("message", "send", "--from", "bob", "--group", "Lunch", "1")
+    assert in_group == "message 1 from bob to group Lunch\n", in_group
+    longest, too_long = "x" * 3068, "ä" * 1534 + "x"
+    assert ctl.json("message", "send", "--from", "bob", "--group", "Lunch", longest)["msg_id"] == 2
+    to_bob = ["message", "send", "--from", "alice", "--user", "bob"]
+    for args, code, word in (
+            ([*to_bob, "--group", "Lunch", "x"], 2, "excludes"), ([*to_bob[:4], "x"], 2, "--user or --group"),
+            ([*to_bob, ""], 2, "empty"), ([*to_bob, too_long], 2, "3069 bytes of at most 3068"),
+            ([*to_bob[:2], "--user", "bob", "x"], 2, "--from"), (to_bob, 2, "TEXT"), (["message"], 2, ""),
+            (["message", "send", "--from", "nobody", "--user", "bob", "x"], 1, "no user nobody"),
+            (["message", "send", "--from", "alice", "--user", "nobody", "x"], 1, "no user nobody"),
+            (["message", "send", "--from", "alice", "--group", "Nowhere", "x"], 1, "no group Nowhere"),
+            (["message", "send", "--from", "erin", "--group", "Lunch", "x"], 1, "not sent"),
+            (["message", "send", "--from", "alice", "--user", "alice", "x"], 1, "is the sender")):
+        ctl(*args, code=code)
+        said(ctl, word)
+
+    before = ctl.json("group", "list")
+    for args, code, word in (
+            (["--from", "alice", ""], 2, "empty"), (["--from", "alice", too_long], 2, "3069 bytes"),
+            (["x"], 2, "--from"), (["--from", "alice"], 2, "TEXT"),
+            (["--from", "nobody", "x"], 1, "no user nobody"),
+            (["--from", "alice", "--group", "", "x"], 1, "not created: name")):
+        ctl("announce", *args, code=code)
+        said(ctl, word)
+    ctl("user", "disable", "erin")
+    ctl("announce", "--from", "erin", "x", code=1)
+    said(ctl, "disabled")
+    assert ctl.json("group", "list") == before, "an announcement that is refused makes no group"
+    # A group of that name that users have made is none of ours.
+    ctl("group", "create", "Announcements", "bob", "--type", "temporary")
+    first = ctl.json("announce", "--from", "alice", "maintenance on Sunday")
+    assert (first["group_made"], first["added"], first["members"], first["msg_id"]) == (
+        True, people - 1, people - 1, 1), first
+    ctl("user", "enable", "erin")
+    assert ctl("announce", "--from", "bob", "maintenance is over") == (
+        f"message 2 to {people} members of group {first['group']} (Announcements), 1 of them new\n")
+    other = ctl.json("announce", "--from", "bob", "--group", "Canteen", "soup")
+    assert other["group"] != first["group"] and other["group_made"], other
+    ctl("group", "create", "Canteen")
+    ctl("announce", "--from", "bob", "--group", "Canteen", "soup", code=1)
+    said(ctl, "several groups are called Canteen")
+    print("ok    messages", flush=True)
 
 
 def imports(ctl, folder, sales):
@@ -188,6 +320,7 @@ def live_top(ctl):
 def story(ctl, folder):
     accounts(ctl, folder)
     sales = departments(ctl)
+    messages(ctl, groups(ctl))
     imports(ctl, folder, sales)
     looks(ctl)
 
@@ -231,6 +364,23 @@ def troubles(ctl, api, folder):
     for body in ({"departments": [5]}, {"departments": {}}, {}):
         state.answers.append((200, body))
         ctl("department", "list", code=1)
+    for body in ({"groups": [5], "next": 0}, {"groups": {}, "next": 0}, {}):
+        state.answers.append((200, body))
+        ctl("group", "list", code=1)
+    for body in ({}, {"id": 1}, {"id": "1", "name": "x", "type": "normal", "member_count": 1}):
+        state.answers.append((200, body))
+        ctl("group", "show", "1", code=1)
+        said(ctl, "does not answer like")
+
+    # More groups and members than a page has; what is foreign is shown escaped.
+    for i in range(600):
+        state.groups_made += 1
+        state.groups[state.groups_made] = {
+            "id": state.groups_made, "name": f"g{i}\x1b[31m", "avatar": "", "creator": 0, "type": "normal",
+            "version": 1, "created": 0, "in": set(range(1, 1101))}
+    assert len(ctl("group", "list").splitlines()) == 1 + len(state.groups)
+    assert "\\x1b" in ctl("group", "show", str(state.groups_made))
+    assert len(ctl("group", "members", str(state.groups_made)).splitlines()) == 1101
 
     # An import meets a server that refuses a row, one that is busy for a moment, one that goes away.
     path = os.path.join(folder, "more.csv")
@@ -291,15 +441,16 @@ def local(ctl, folder):
     script = ctl("completion", "bash")
     checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    for verb in ("user", "department", "session", "status", "top", "doctor", "config", "token", "reload", "chat"):
+    for verb in ("user", "department", "group", "message", "announce", "session", "status", "top", "doctor",
+                 "config", "token", "reload", "chat"):
         assert f"' {verb}') path='{verb}'" in script, verb
     assert "completion" not in script.split("COMPREPLY=()", 1)[1], "hidden verbs stay hidden"
     for args, there in ((["frobnicate"], "ringtalkctl"), (["user", "frobnicate"], "ringtalkctl user"),
                         (["--json", "frobnicate"], "ringtalkctl")):
         ctl(*args, code=2)
         said(ctl, "no verb frobnicate", f"`{there} --help`")
-    for args in ([], ["user"], ["department"], ["session", "kick"], ["config"], ["top", "x"], ["nonsense"],
-                 ["user", "import"], ["doctor", "--pid", "x"]):
+    for args in ([], ["user"], ["department"], ["group"], ["session", "kick"], ["config"], ["top", "x"],
+                 ["nonsense"], ["user", "import"], ["doctor", "--pid", "x"]):
         ctl(*args, code=2)
     print("ok    local", flush=True)
 
