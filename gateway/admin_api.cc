@@ -56,10 +56,10 @@ const AdminApi::Route AdminApi::kRoutes[] = {
 AdminApi::AdminApi(const Setup& setup)
     : setup_(setup), began_s_(setup.shard.context().loop.wall_s()) {}
 
-std::optional<uint64_t> AdminApi::body_bytes_max(std::string_view path) {
+std::optional<uint64_t> AdminApi::body_bytes_max(std::string_view method, std::string_view path) {
   uint32_t id = 0;
   for (const Route& route : kRoutes)
-    if (matches(route.path, path, id)) return route.body_bytes_max;
+    if (route.method == method && matches(route.path, path, id)) return route.body_bytes_max;
   return {};
 }
 

@@ -42,8 +42,8 @@ class AdminApi {
 
   explicit AdminApi(const Setup& setup);
 
-  // Of a path that is ours.
-  static std::optional<uint64_t> body_bytes_max(std::string_view path);
+  // Of a route that is ours.
+  static std::optional<uint64_t> body_bytes_max(std::string_view method, std::string_view path);
   void handle(uint64_t connection, const HttpRequest& request);
   void on_users_done(uint32_t ticket);
 

@@ -94,7 +94,8 @@ bool HttpConnection::head_done() {
     refuse(400, wrong);
     return false;
   }
-  const uint64_t limit = gateway_.body_bytes_max(path(), kBodyBytesMax);
+  const std::string_view method(request.method_string().data(), request.method_string().size());
+  const uint64_t limit = gateway_.body_bytes_max(method, path(), kBodyBytesMax);
   parser_->body_limit(limit);
   if (const auto length = parser_->content_length(); length && *length > limit) {
     refuse(413, "body too large");

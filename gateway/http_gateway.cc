@@ -66,8 +66,9 @@ void HttpGateway::closed(HttpConnection& connection) {
   delete &connection;
 }
 
-uint64_t HttpGateway::body_bytes_max(std::string_view path, uint64_t otherwise) const {
-  return AdminApi::body_bytes_max(path).value_or(otherwise);
+uint64_t HttpGateway::body_bytes_max(std::string_view method, std::string_view path,
+                                     uint64_t otherwise) const {
+  return AdminApi::body_bytes_max(method, path).value_or(otherwise);
 }
 
 bool HttpGateway::authorised(std::string_view bearer) const {

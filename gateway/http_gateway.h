@@ -49,7 +49,7 @@ class HttpGateway final : public engine::Listener::Owner {
 
   engine::Loop& loop() { return setup_.loop; }
   const Setup& setup() const { return setup_; }
-  uint64_t body_bytes_max(std::string_view path, uint64_t otherwise) const;
+  uint64_t body_bytes_max(std::string_view method, std::string_view path, uint64_t otherwise) const;
   // May who shows this token send a body there?
   bool admits(std::string_view path, std::string_view bearer) const;
   // Empty: clients are served. Else why not.
