@@ -10,7 +10,7 @@ import threading
 import time
 
 import wire
-from checks import refused_login
+from checks import expect_push, refused_login
 from client import Failure, log_in, require, require_equal
 from registry import row
 
@@ -357,3 +357,138 @@ def idle_connections_are_bounded(ctx):
             finally:
                 for one in held:
                     one.close()
+
+
+def make_group(server, **fields):
+    return ask(server, "POST", "/api/v1/groups", fields, wanted=201)
+
+
+def members_of(server, path, limit=1000):
+    found, after = [], 0
+    while True:
+        page = ask(server, "GET", f"{path}/members?limit={limit}&after={after}")
+        require(len(page["members"]) <= limit, "more than asked")
+        found += [member["user"] for member in page["members"]]
+        after = page["next"]
+        if not after:
+            return found
+
+
+@row("HTTP-12")
+def groups_are_made_changed_and_dismissed(ctx):
+    server = ctx.shared()
+    a, b, c = server.make_users(3)
+    group = make_group(server, name="Werk Süd", creator=a.id, members=[b.id, b.id], type="temporary")
+    require_equal(set(group), {"id", "name", "avatar", "type", "creator", "version", "member_count",
+                               "created"}, "keys of a group")
+    require_equal((group["member_count"], group["creator"], group["type"]), (2, a.id, "temporary"),
+                  "the group")
+    path = f"/api/v1/groups/{group['id']}"
+    require_equal(ask(server, "GET", path), group, "shown")
+    page = ask(server, "GET", f"/api/v1/groups?after={group['id'] - 1}&limit=1")
+    require_equal(page["groups"], [group], "listed")
+    renamed = ask(server, "PATCH", path, {"name": "Werk Nord", "avatar": "g0/1.png"})
+    require_equal((renamed["name"], renamed["avatar"]), ("Werk Nord", "g0/1.png"), "changed")
+    before = ask(server, "GET", path)
+    for body in ({}, {"name": ""}, {"name": "n" * 257}, {"name": "a\nb"}, {"type": "normal"}, {"avatar": 1}):
+        ask(server, "PATCH", path, body, wanted=400)
+    for body in ({}, {"name": ""}, {"name": "x", "type": "secret"}, {"name": "x", "creator": 4294967295},
+                 {"name": "x", "members": []}, {"name": "x", "members": [a.id, 4294967295]},
+                 {"name": "x", "members": a.id}, {"name": "x", "status": 1}):
+        ask(server, "POST", "/api/v1/groups", body, wanted=400)
+    for body in ({}, {"add": [c.id], "remove": [b.id]}, {"add": []}, {"add": [c.id, 4294967295]},
+                 {"add": [0]}, {"add": ["x"]}, {"remove": ["x"]}, {"add": [c.id], "x": 1}):
+        ask(server, "POST", f"{path}/members", body, wanted=400)
+    require_equal(ask(server, "GET", path), before, "after what was refused")
+    for method, below in (("PUT", ""), ("POST", ""), ("PATCH", "/members"), ("GET", "/members:everybody")):
+        ask(server, method, path + below, wanted=405)
+    require_equal(server.http("GET", path, token=False)[0], 401, "without the token")
+    for where, length in (("/api/v1/messages", 65537), (f"{path}/members", (4 << 20) + 1)):
+        with Raw(server) as raw:
+            raw.send(post(server, where, b"", length=length))
+            require_equal(raw.answer()[0], 413, f"{length} bytes for {where}")
+
+    require_equal(ask(server, "DELETE", path), {}, "dismissed")
+    for where in (path, "/api/v1/groups/4294967295"):
+        ask(server, "GET", where, wanted=404)
+        ask(server, "PATCH", where, {"name": "x"}, wanted=404)
+        ask(server, "DELETE", where, wanted=404)
+        ask(server, "GET", f"{where}/members", wanted=404)
+        ask(server, "POST", f"{where}/members", {"add": [c.id]}, wanted=404)
+        ask(server, "POST", f"{where}/members", {"remove": [a.id]}, wanted=404)
+        ask(server, "POST", f"{where}/members:everybody", wanted=404)
+        message = {"from": a.id, "group": int(where.rsplit("/", 1)[1]), "text": "x"}
+        ask(server, "POST", "/api/v1/messages", message, wanted=404)
+
+
+@row("HTTP-13")
+def everybody_is_one_call(ctx):
+    with ctx.server() as server:
+        users = server.make_users(400)
+        ask(server, "PATCH", f"/api/v1/users/{users[7].id}", {"disabled": True})
+        path = f"/api/v1/groups/{make_group(server, name='all', members=[users[0].id])['id']}"
+        require_equal(ask(server, "POST", f"{path}/members:everybody")["added"], 398, "added")
+        wanted = [user.id for user in users if user is not users[7]]
+        require_equal(members_of(server, path), wanted, "members")
+        require_equal(members_of(server, path, limit=7), wanted, "members by pages of 7")
+        require_equal(ask(server, "GET", path)["member_count"], 399, "member_count")
+        require_equal(ask(server, "POST", f"{path}/members:everybody", {})["added"], 0, "added again")
+        late = server.make_user()
+        require_equal(ask(server, "POST", f"{path}/members:everybody")["added"], 1, "who came later")
+        gone = ask(server, "POST", f"{path}/members", {"remove": [late.id, late.id, 4294967295]})
+        require_equal(gone["changed"], [late.id], "removed")
+        # More than fits into the body of other routes.
+        ids = wanted * 48
+        ask(server, "POST", f"{path}/members", {"add": ids})
+        server.restart()
+        require_equal(members_of(server, path), wanted, "members after a restart")
+
+
+@row("HTTP-14")
+def messages_in_a_users_name(ctx):
+    server = ctx.shared()
+    a, b, c = server.make_users(3)
+    group = make_group(server, name="talk", members=[a.id, b.id])["id"]
+
+    def send(wanted=201, **fields):
+        message = {"from": a.id, "text": "hello"} | fields
+        return ask(server, "POST", "/api/v1/messages", message, wanted=wanted)
+
+    hello = b"nnZSBwfPCz60q69ddmfIJA=="  # under the default key: wire.md 9.1
+    with log_in(server, b) as pc, log_in(server, b, MOBILE) as phone, log_in(server, a) as author:
+        sent = send(user=b.id)
+        require_equal(set(sent), {"msg_id", "time"}, "keys of the answer")
+        require_equal(sent["msg_id"], 1, "the first id")
+        for device in (pc, phone):
+            expect_push(device, a.id, b.id, hello, msg_id=1)
+        author.hear(hello)
+        require_equal(send(user=b.id)["msg_id"], 2, "the same again is another message")
+        for device in (pc, phone, author):
+            device.hear(hello)
+        sent = send(group=group)
+        for device in (pc, phone, author):
+            expect_push(device, a.id, group, hello, msg_id=sent["msg_id"], kind=wire.GROUP_TEXT)
+        found = pc.list(group, kind=wire.GROUP)
+        require_equal([(m["msg_id"], m["from_session_id"], bytes(m["msg_data"])) for m in found],
+                      [(1, a.id, hello)], "the group's history")
+        require_equal([m["msg_id"] for m in author.pull_all(b.id)], [1, 2], "the history of both")
+
+        nowhere = 4294967295
+        for status, fields in ((404, {"user": nowhere}), (404, {"group": nowhere}),
+                               (404, {"from": nowhere, "user": b.id}),
+                               (404, {"from": c.id, "group": group}),
+                               (400, {}), (400, {"user": b.id, "group": group}), (400, {"user": a.id}),
+                               (400, {"user": b.id, "text": ""}), (400, {"user": b.id, "text": "x" * 3069}),
+                               (400, {"user": b.id, "text": 5}), (400, {"user": 0}),
+                               (400, {"from": "a", "user": b.id}), (400, {"user": b.id, "kind": 2})):
+            send(wanted=status, **fields)
+        ask(server, "GET", "/api/v1/messages", wanted=405)
+        send(user=b.id, text="x" * 3068)
+        require_equal(len(pc.hear()["msg_data"]), 4096, "the longest text")
+        phone.hear()
+        author.hear()
+        ask(server, "PATCH", f"/api/v1/users/{a.id}", {"disabled": True})
+        for fields in ({"user": b.id}, {"group": group}):
+            send(wanted=404, **fields)
+        for device in (pc, phone):
+            device.expect_nothing()
