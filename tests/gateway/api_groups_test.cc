@@ -369,5 +369,25 @@ TEST_F(GroupsApi, AMessageToOneUser) {
   EXPECT_EQ(world_.history(bob, 1).size(), 1u);
 }
 
+// A full disk refuses as the shard does a message to oneself: neither may be taken for the other.
+TEST_F(GroupsApi, AFullDiskIsToldAsThat) {
+  const uint32_t group = make(R"({"name":"a","members":[1,2]})");
+  world_.log_disk.set_space(world_.log_disk.space_used());
+  const std::string text(proto::kPlainTextBytesMax, 'x');
+  for (const json& to : {json{{"user", 2}}, json{{"group", group}}}) {
+    json message = {{"from", 1}, {"text", text}};
+    message.update(to);
+    std::string said = "201";
+    for (int i = 0; i < 3000 && said == "201"; ++i) {
+      said = error_of(post(kMessages, message.dump()));
+      world_.clock.advance(kNsPerMs);
+    }
+    EXPECT_EQ(said, "503 disk full") << to;
+  }
+  world_.log_disk.set_space(~uint64_t{0});
+  world_.advance_s(3);
+  EXPECT_EQ(status_of(post(kMessages, R"({"from":1,"user":2,"text":"room again"})")), 201);
+}
+
 }  // namespace
 }  // namespace ringtalk::sim
