@@ -191,7 +191,7 @@ struct Group {
   std::string name, avatar;
   UserId creator{};        // 0: the administration
   uint8_t type     = 0;    // kGroupNormal, kGroupTemporary
-  uint32_t version = 0;    // rises with every change of members
+  uint32_t version = 0;    // rises with every change
   uint32_t members = 0;    // how many
   uint32_t created = 0;
 };
@@ -335,6 +335,7 @@ class Store {
   virtual Result<void> find_group(GroupId id, Callback<Group> done)      = 0;  // not_found
   virtual Result<void> list_groups(GroupId after, uint32_t limit,
                                    Callback<std::vector<Group>> done)    = 0;
+  // Raises the version.
   virtual Result<void> update_group(GroupId id, GroupPatch patch,
                                     Callback<Group> done)                = 0;  // not_found
   virtual Result<void> dismiss_group(GroupId id, Callback<void> done)    = 0;  // not_found

@@ -1048,6 +1048,7 @@ Result<Group> Relational::patch_group(GroupId id, const GroupPatch& patch) {
   if (!group) return group;
   group->name   = patch.name.value_or(group->name);
   group->avatar = patch.avatar.value_or(group->avatar);
+  ++group->version;  // clients that know the old name ask for what is newer
   if (auto ran = write_group(*group, false); !ran) return std::unexpected(ran.error());
   return group;
 }

@@ -226,6 +226,32 @@ TEST_F(GroupsApi, ADismissedGroupIsNowhere) {
   EXPECT_EQ(make(R"({"name":"b"})"), id + 1) << "its id is not given again";
 }
 
+// Clients keep what they know of a group, and ask whether there is something newer.
+TEST_F(GroupsApi, ANewNameReachesClientsThatKnowTheOldOne) {
+  Client& member     = world_.enter(2);
+  const uint32_t id  = make(R"({"name":"old","members":[1,2]})");
+  const auto name_in = [&](uint32_t version) {
+    IM::Group::IMGroupInfoListReq request;
+    request.set_user_id(0);
+    auto& known = *request.add_group_version_list();
+    known.set_group_id(id);
+    known.set_version(version);
+    member.write(frame(CommandId::group_info_list_request, 7, request));
+    world_.settle();
+    const auto answers = member.all(CommandId::group_info_list_response);
+    if (answers.empty()) return std::string("no answer");
+    const auto answer = answers.back()->as<IM::Group::IMGroupInfoListRsp>();
+    return answer.group_info_list_size() == 1 ? answer.group_info_list(0).group_name() : "";
+  };
+  EXPECT_EQ(name_in(0), "old");
+  EXPECT_EQ(name_in(1), "") << "nothing newer";
+  const auto renamed = call(send("PATCH", path(id), R"({"name":"new"})")).second;
+  EXPECT_EQ(renamed["version"], 2);
+  EXPECT_EQ(name_in(1), "new");
+  EXPECT_EQ(name_in(2), "");
+  EXPECT_EQ(change(id, R"({"add":[3]})")["version"], 3);
+}
+
 // --- members ------------------------------------------------------------------------------------------------
 
 TEST_F(GroupsApi, MembersComeAndGo) {
