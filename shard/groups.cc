@@ -309,13 +309,18 @@ void Groups::remove_seats(Room& room, std::span<const UserId> users) {
   });
 }
 
+// A new name is a new version: every shard of a member must list it.
 void Groups::refresh(GroupId group, Room& room, Task task) {
   const auto asked =
       context_.store.find_group(group, [this, group, task](Result<store::Group> row) {
         Room& found    = *find(group);
         found.changing = false;
-        if (row) found.row = std::move(*row);
-        answer(task, row ? Error{} : row.error());
+        if (row) {
+          found.row = std::move(*row);
+          announce(group, found, task, GroupChange::renamed, 0, {}, {});
+        } else {
+          answer(task, row.error());
+        }
         run(group);
       });
   if (asked) {
@@ -371,7 +376,7 @@ void Groups::announce(GroupId group, Room& room, Task task, GroupChange change, 
   // Of a large group only a few who came or went are told, and without the list of the others: it would
   // be some 100 KiB for each of a million connections.
   const bool told = !head.only_changed || changed.size() <= kChangedTold;
-  if (change != GroupChange::opened && told) {
+  if (change != GroupChange::opened && change != GroupChange::renamed && told) {
     IM::Group::IMGroupChangeMemberNotify notify;
     notify.set_user_id(raw(task.ask.user));
     notify.set_change_type(change == GroupChange::added

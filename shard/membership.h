@@ -36,7 +36,7 @@ struct Held {
   uint32_t hidden_to = 0;  // newest id when he took it off his conversation list; 0: it is on it
 };
 
-enum class GroupChange : uint8_t { opened, added, removed, dismissed };
+enum class GroupChange : uint8_t { opened, added, removed, dismissed, renamed };
 
 // What group_news carries; behind it `changed` times a UserId, then the frame 0x040b, if any.
 struct GroupNewsHead {
@@ -90,8 +90,8 @@ class Memberships {
   }
 
  private:
-  static constexpr uint32_t kPushesPerTurn = 512;
-  static constexpr uint32_t kPushesAtOnce  = 128;  // then the next group
+  static constexpr uint32_t kPushesPerTurn = 128;
+  static constexpr uint32_t kPushesAtOnce  = 64;  // then the next group
   static constexpr size_t kItemsJoined     = 64;
   static constexpr size_t kBytesJoined     = 32 * kKiB;
 
