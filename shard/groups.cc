@@ -19,8 +19,9 @@ namespace {
 
 constexpr size_t kChangedTold = 100;  // of a change to a group of more than kMembersListed
 
-std::span<const UserId> ids_of(const PayloadRef& body) {
-  const Bytes bytes = body.bytes();
+std::span<const UserId> ids_of(const Payload* body) {
+  if (!body) return {};
+  const Bytes bytes = body->bytes();
   return {reinterpret_cast<const UserId*>(bytes.data()), bytes.size() / sizeof(UserId)};
 }
 
@@ -88,7 +89,7 @@ void Groups::run(GroupId group) {
   room->running = true;
   while (!room->waiting.empty() && run_front(group, *room)) {
   }
-  room->running = false;
+  room->running   = false;
   const bool idle = room->waiting.empty() && !room->changing && room->undecided == 0;
   // What a stranger asked for is not kept.
   if (!idle || room->state == State::loading || room->state == State::ready) return;
@@ -136,7 +137,7 @@ bool Groups::run_front(GroupId group, Room& room) {
   if (changes && room.undecided > 0) return false;
   Task task = take_front(room);
   if (!task.is_message) {
-    perform(group, room, std::move(task));
+    return perform(group, room, std::move(task));
   } else if (!seat_of(room, task.author)) {
     messages_.refuse(task.placement, {Errc::not_found});
   } else {
@@ -170,8 +171,7 @@ void Groups::load_row(GroupId group, Room& room) {
 void Groups::load_seats(GroupId group, UserId after) {
   find(group)->state = State::loading;
   const auto asked   = context_.store.list_members(
-      group, after, store::kMembersPerCall,
-      [this, group](Result<std::vector<store::Member>> rows) {
+      group, after, store::kMembersPerCall, [this, group](Result<std::vector<store::Member>> rows) {
         Room& room = *find(group);
         if (!rows) {
           lose(group, rows.error());
@@ -215,23 +215,43 @@ void Groups::note_shard(Room& room, UserId user) {
 
 // --- changing it ----------------------------------------------------------------------------------------------
 
-void Groups::perform(GroupId group, Room& room, Task task) {
+bool Groups::perform(GroupId group, Room& room, Task task) {
   switch (task.ask.op) {
     case GroupOp::open: {
       std::vector<UserId> all;
       for (const Seat& seat : room.seats) all.push_back(seat.user);
-      return announce(group, room, std::move(task), GroupChange::opened, 1, all, {});
+      announce(group, room, std::move(task), GroupChange::opened, 1, all, {});
+      return true;
     }
     case GroupOp::info:
-      if (raw(task.ask.user) != 0 && !seat_of(room, task.ask.user))
-        return answer(task, {Errc::not_found});
-      if (room.row.version <= task.ask.value) return answer(task, {});
-      return answer(task, {}, info_of(room, task.ask.muted));
+      if (raw(task.ask.user) != 0 && !seat_of(room, task.ask.user)) {
+        answer(task, {Errc::not_found});
+      } else {
+        const bool newer = room.row.version > task.ask.value;
+        answer(task, {}, newer ? info_of(room, task.ask.muted) : PayloadRef{});
+      }
+      return true;
     case GroupOp::refresh: return refresh(group, room, std::move(task));
     case GroupOp::dismiss: return dismiss(group, room, std::move(task));
     case GroupOp::add:
     case GroupOp::remove: return change(group, room, std::move(task));
   }
+  return true;
+}
+
+// What the store answered to a change that was asked for. False: it is full, and the change is the first
+// again when it is tried again.
+bool Groups::begun(GroupId group, Room& room, Task task, Result<void> asked) {
+  if (asked) {
+    room.changing = true;
+  } else if (asked.error().code == Errc::full) {
+    room.waiting.push_front(std::move(task));
+    retries_.push_back(group);
+    return false;
+  } else {
+    answer(task, asked.error());
+  }
+  return true;
 }
 
 // Temporary groups: members add, the creator removes; normal ones: the creator. Anybody may go, the
@@ -247,46 +267,40 @@ bool Groups::may_change(const Room& room, const Task& task, std::span<const User
   return room.seats.size() == 1 || std::ranges::find(users, user) == users.end();
 }
 
-void Groups::change(GroupId group, Room& room, Task task) {
-  const PayloadRef body = PayloadRef::adopt(std::exchange(task.ask.body, nullptr));
-  const auto users      = ids_of(body);
-  const bool add        = task.ask.op == GroupOp::add;
-  const auto fresh      = std::ranges::count_if(
-      users, [&](UserId user) { return seat_of(room, user) == nullptr; });
+bool Groups::change(GroupId group, Room& room, Task task) {
+  const auto users = ids_of(task.ask.body);
+  const bool add   = task.ask.op == GroupOp::add;
+  const auto fresh =
+      std::ranges::count_if(users, [&](UserId user) { return seat_of(room, user) == nullptr; });
   const bool too_many = add && room.seats.size() + static_cast<size_t>(fresh) > task.ask.value;
-  if (!may_change(room, task, users) || too_many) return answer(task, {Errc::refused});
+  if (!may_change(room, task, users) || too_many) {
+    answer(task, {Errc::refused});
+    return true;
+  }
   // No message of it is with the store, so the durable head is the newest there is.
   const uint32_t first = context_.store.head(ConversationId::group(group)).newest + 1;
-  task.ask.value       = first;
   const auto asked     = context_.store.change_members(
       {.group = group, .add = add, .first = first, .users = {users.begin(), users.end()}},
-      [this, group, task](Result<store::MembersChanged> changed) {
-        on_changed(group, task, std::move(changed));
+      [this, group, task, first](Result<store::MembersChanged> changed) {
+        on_changed(group, task, first, std::move(changed));
       });
-  if (asked) {
-    room.changing = true;
-  } else if (asked.error().code == Errc::full) {
-    task.ask.body = PayloadRef(body).release();
-    room.waiting.push_front(std::move(task));
-    retries_.push_back(group);
-  } else {
-    answer(task, asked.error());
-  }
+  return begun(group, room, std::move(task), asked);
 }
 
-void Groups::on_changed(GroupId group, Task task, Result<store::MembersChanged> changed) {
+void Groups::on_changed(GroupId group, Task task, uint32_t first,
+                        Result<store::MembersChanged> changed) {
   Room& room    = *find(group);
   room.changing = false;
   if (!changed) {
     answer(task, changed.error());
     return run(group);
   }
+  PayloadRef::adopt(std::exchange(task.ask.body, nullptr));
   const bool add   = task.ask.op == GroupOp::add;
   room.row.version = changed->version;
   std::ranges::sort(changed->users);
-  add ? add_seats(room, changed->users, task.ask.value) : remove_seats(room, changed->users);
-  const uint32_t first = task.ask.value;
-  PayloadRef body      = changed_body(room, changed->users);
+  add ? add_seats(room, changed->users, first) : remove_seats(room, changed->users);
+  PayloadRef body = changed_body(room, changed->users);
   announce(group, room, std::move(task), add ? GroupChange::added : GroupChange::removed, first,
            changed->users, std::move(body));
   run(group);
@@ -310,7 +324,7 @@ void Groups::remove_seats(Room& room, std::span<const UserId> users) {
 }
 
 // A new name is a new version: every shard of a member must list it.
-void Groups::refresh(GroupId group, Room& room, Task task) {
+bool Groups::refresh(GroupId group, Room& room, Task task) {
   const auto asked =
       context_.store.find_group(group, [this, group, task](Result<store::Group> row) {
         Room& found    = *find(group);
@@ -323,18 +337,14 @@ void Groups::refresh(GroupId group, Room& room, Task task) {
         }
         run(group);
       });
-  if (asked) {
-    room.changing = true;
-  } else if (asked.error().code == Errc::full) {
-    room.waiting.push_front(std::move(task));
-    retries_.push_back(group);
-  } else {
-    answer(task, asked.error());
-  }
+  return begun(group, room, std::move(task), asked);
 }
 
-void Groups::dismiss(GroupId group, Room& room, Task task) {
-  if (raw(task.ask.user) != 0) return answer(task, {Errc::refused});
+bool Groups::dismiss(GroupId group, Room& room, Task task) {
+  if (raw(task.ask.user) != 0) {
+    answer(task, {Errc::refused});
+    return true;
+  }
   const auto asked = context_.store.dismiss_group(group, [this, group, task](Result<void> done) {
     Room& found    = *find(group);
     found.changing = false;
@@ -350,14 +360,7 @@ void Groups::dismiss(GroupId group, Room& room, Task task) {
     announce(group, found, task, GroupChange::dismissed, 0, all, {});
     run(group);
   });
-  if (asked) {
-    room.changing = true;
-  } else if (asked.error().code == Errc::full) {
-    room.waiting.push_front(std::move(task));
-    retries_.push_back(group);
-  } else {
-    answer(task, asked.error());
-  }
+  return begun(group, room, std::move(task), asked);
 }
 
 // --- telling it -----------------------------------------------------------------------------------------------
@@ -379,9 +382,8 @@ void Groups::announce(GroupId group, Room& room, Task task, GroupChange change, 
   if (change != GroupChange::opened && change != GroupChange::renamed && told) {
     IM::Group::IMGroupChangeMemberNotify notify;
     notify.set_user_id(raw(task.ask.user));
-    notify.set_change_type(change == GroupChange::added
-                               ? IM::BaseDefine::GROUP_MODIFY_TYPE_ADD
-                               : IM::BaseDefine::GROUP_MODIFY_TYPE_DEL);
+    notify.set_change_type(change == GroupChange::added ? IM::BaseDefine::GROUP_MODIFY_TYPE_ADD
+                                                        : IM::BaseDefine::GROUP_MODIFY_TYPE_DEL);
     notify.set_group_id(raw(group));
     const size_t listed = head.only_changed ? 0 : room.seats.size();
     for (size_t i = 0; i < listed; ++i) notify.add_cur_user_id_list(raw(room.seats[i].user));
@@ -446,8 +448,7 @@ PayloadRef Groups::info_of(const Room& room, bool muted) {
 void Groups::answer(const Task& task, Error error, PayloadRef body) {
   PayloadRef::adopt(task.ask.body);  // what was not used
   if (task.from == context_.self) return finish(task.ask.ticket, error, std::move(body));
-  context_.mailbox.reply(task.from,
-                         Event::of(GroupDone{task.ask.ticket, error, body.release()}));
+  context_.mailbox.reply(task.from, Event::of(GroupDone{task.ask.ticket, error, body.release()}));
 }
 
 // --- fan-out --------------------------------------------------------------------------------------------------

@@ -102,12 +102,12 @@ class Groups {
   // A group as its home knows it.
   struct Room {
     store::Group row;
-    State state         = State::unknown;
-    bool changing       = false;
-    bool running        = false;
-    bool blocked        = false;  // in blocked_
-    uint32_t undecided  = 0;  // messages with the store
-    std::vector<Seat> seats;  // by user
+    State state        = State::unknown;
+    bool changing      = false;
+    bool running       = false;
+    bool blocked       = false;    // in blocked_
+    uint32_t undecided = 0;        // messages with the store
+    std::vector<Seat> seats;       // by user
     std::vector<uint64_t> shards;  // a bit for each that has, or had, a member
     std::deque<Task> waiting;
   };
@@ -135,12 +135,14 @@ class Groups {
   static bool may_change(const Room& room, const Task& task, std::span<const UserId> users);
   Room* find(GroupId group);
   Task take_front(Room& room);
-  void perform(GroupId group, Room& room, Task task);
-  void refresh(GroupId group, Room& room, Task task);
+  // False: not now, the store is full.
+  bool perform(GroupId group, Room& room, Task task);
+  bool begun(GroupId group, Room& room, Task task, Result<void> asked);
+  bool refresh(GroupId group, Room& room, Task task);
   static const Seat* seat_of(const Room& room, UserId user);
-  void change(GroupId group, Room& room, Task task);
-  void on_changed(GroupId group, Task task, Result<store::MembersChanged> changed);
-  void dismiss(GroupId group, Room& room, Task task);
+  bool change(GroupId group, Room& room, Task task);
+  void on_changed(GroupId group, Task task, uint32_t first, Result<store::MembersChanged> changed);
+  bool dismiss(GroupId group, Room& room, Task task);
   void announce(GroupId group, Room& room, Task task, GroupChange change, uint32_t first,
                 std::span<const UserId> changed, engine::PayloadRef body);
   static engine::PayloadRef changed_body(const Room& room, std::span<const UserId> changed);
@@ -163,14 +165,14 @@ class Groups {
   std::deque<uint32_t> unsent_;  // tickets that found no credit
   boost::unordered_flat_map<uint32_t, std::unique_ptr<Room>> rooms_;
   uint64_t seats_   = 0;
-  uint32_t waiting_ = 0;          // messages, in all rooms
-  std::vector<GroupId> retries_;  // found the store full
-  std::vector<GroupId> blocked_;  // wait for the backlog
-  Pool<Announcing> announcing_;   // index = ticket − 1
-  std::vector<Lane> lanes_;       // one per shard, this one too
-  uint64_t unpushed_      = 0;    // events that wait in them
+  uint32_t waiting_ = 0;            // messages, in all rooms
+  std::vector<GroupId> retries_;    // found the store full
+  std::vector<GroupId> blocked_;    // wait for the backlog
+  Pool<Announcing> announcing_;     // index = ticket − 1
+  std::vector<Lane> lanes_;         // one per shard, this one too
+  uint64_t unpushed_      = 0;      // events that wait in them
   bool pumping_           = false;  // this shard's own
-  uint64_t backlog_       = 0;    // events not heard of
+  uint64_t backlog_       = 0;      // events not heard of
   uint64_t backlog_bytes_ = 0;
 };
 
