@@ -15,6 +15,7 @@ using engine::PayloadRef;
 namespace {
 
 constexpr uint32_t kNoMessage = ~0u;
+constexpr uint32_t kNoNotice  = ~0u;
 
 }  // namespace
 
@@ -127,8 +128,8 @@ void Memberships::join(UserId user, UserGroups& groups, const Held& held) {
   const uint32_t local = local_of(held.group);
   LocalGroup& group    = groups_[local];
   ++group.holders;
-  group.version       = std::max(group.version, held.version);
-  const auto link     = static_cast<uint32_t>(groups.held.size());
+  group.version   = std::max(group.version, held.version);
+  const auto link = static_cast<uint32_t>(groups.held.size());
   groups.held.push_back(held);
   ++held_;
   groups.held.back().local = local;
@@ -138,7 +139,7 @@ void Memberships::join(UserId user, UserGroups& groups, const Held& held) {
   }
 }
 
-// What was learnt after `version` stays.
+// What was learnt after `version` stays. What is on its way was for him: it goes first.
 void Memberships::leave(UserId user, GroupId id, uint32_t version) {
   const auto at = users_.find(raw(user));
   if (at == users_.end()) return;
@@ -149,6 +150,7 @@ void Memberships::leave(UserId user, GroupId id, uint32_t version) {
   const uint32_t local = held->local;
   const uint32_t last  = groups.held[groups.held.size() - 1].local;
   for (Places& places : groups.sessions) {
+    give_rest(groups_[local], places.at[link]);
     drop(groups_[local], places.at[link]);
     if (link + 1 < groups.held.size()) {
       places.at[link]                             = places.at.back();
@@ -220,14 +222,14 @@ void Memberships::on_deliver(uint32_t from, const GroupDeliver& event) {
 }
 
 void Memberships::on_news(uint32_t from, const GroupNews& event) {
-  const PayloadRef body = PayloadRef::adopt(event.body);
-  const auto head       = load_native<GroupNewsHead>(body.bytes().data());
-  const Bytes ids       = body.bytes().subspan(sizeof head, head.changed * sizeof(UserId));
-  const Bytes frame     = body.bytes().subspan(sizeof head + ids.size());
-  const bool asker_here = raw(head.user) != 0 && context_.home_of(head.user) == context_.self;
+  const PayloadRef body   = PayloadRef::adopt(event.body);
+  const auto head         = load_native<GroupNewsHead>(body.bytes().data());
+  const Bytes ids         = body.bytes().subspan(sizeof head, head.changed * sizeof(UserId));
+  const Bytes frame       = body.bytes().subspan(sizeof head + ids.size());
+  const bool asker_here   = raw(head.user) != 0 && context_.home_of(head.user) == context_.self;
   const SessionKey except = asker_here ? head.session : SessionKey{};
   const PayloadRef notice = frame.empty() ? PayloadRef{} : PayloadRef::adopt(Payload::copy(frame));
-  const bool came = head.change == GroupChange::added || head.change == GroupChange::opened;
+  const bool came         = head.change == GroupChange::added || head.change == GroupChange::opened;
   for (size_t at = 0; at < ids.size(); at += sizeof(UserId)) {
     const auto user = load_native<UserId>(ids.data() + at);
     if (context_.home_of(user) != context_.self) continue;
@@ -242,7 +244,11 @@ void Memberships::on_news(uint32_t from, const GroupNews& event) {
     LocalGroup& group = groups_[at->second];
     group.version     = std::max(group.version, head.version);
     if (notice && !head.only_changed)
-      queue(at->second, {.frame = notice, .from = context_.self, .msg_id = 0, .except = except});
+      queue(at->second, {.frame   = notice,
+                         .from    = context_.self,
+                         .msg_id  = 0,
+                         .version = head.version,
+                         .except  = except});
   }
   heard(from, event.ticket);
 }
@@ -256,9 +262,8 @@ void Memberships::apply(UserId user, GroupId group, const GroupNewsHead& head) {
   if (at == users_.end()) {
     if (!known(user)) return;
     at = users_.emplace(raw(user), std::make_unique<UserGroups>()).first;
-    context_.users.each_session(user, [&](Session& session) {
-      at->second->sessions.push_back({&session, {}});
-    });
+    context_.users.each_session(
+        user, [&](Session& session) { at->second->sessions.push_back({&session, {}}); });
   }
   if (find(user, group)) return;
   join(user, *at->second,
@@ -301,6 +306,7 @@ void Memberships::on_turn() {
 void Memberships::begin_walk(LocalGroup& group) {
   size_t bytes  = 0;
   group.oldest  = kNoMessage;
+  group.noticed = kNoNotice;
   group.excepts = false;
   group.walked  = 0;
   while (!group.queue.empty() && group.walking.size() < kItemsJoined) {
@@ -308,6 +314,7 @@ void Memberships::begin_walk(LocalGroup& group) {
     bytes += item.frame.bytes().size();
     if (!group.walking.empty() && bytes > kBytesJoined) break;
     if (item.msg_id != 0 && group.oldest == kNoMessage) group.oldest = item.msg_id;
+    if (item.msg_id == 0) group.noticed = std::min(group.noticed, item.version);
     group.excepts |= item.except != SessionKey{};
     group.walking.push_back(std::move(item));
     group.queue.pop_front();
@@ -334,13 +341,13 @@ uint32_t Memberships::walk(LocalGroup& group, uint32_t pushes_max) {
       std::min<size_t>(group.entries.size(), size_t{group.walked} + pushes_max));
   const uint32_t pushed = end - group.walked;
   for (; group.walked < end; ++group.walked) give(group, group.entries[group.walked]);
-  if (group.walked == group.entries.size()) {
-    for (const Item& item : group.walking)
-      if (item.msg_id != 0) heard(item.from, 0);
-    group.walking.clear();
-    group.joined = {};
-    group.walked = 0;
-  }
+  if (group.walked < group.entries.size()) return pushed;
+  // Whatever is told by those who hear of it finds no walk here.
+  const std::vector<Item> walked = std::exchange(group.walking, {});
+  group.joined                   = {};
+  group.walked                   = 0;
+  for (const Item& item : walked)
+    if (item.msg_id != 0) heard(item.from, 0);
   return pushed;
 }
 
@@ -350,16 +357,32 @@ void Memberships::give(LocalGroup& group, const Entry& entry) {
   bool whole = group.oldest == kNoMessage || entry.first <= group.oldest;
   if (whole && group.excepts)
     whole = std::ranges::find(group.walking, session.key, &Item::except) == group.walking.end();
+  if (whole && group.noticed != kNoNotice) whole = version_of(entry) <= group.noticed;
   if (whole) {
     context_.metrics.add(Counter::deliveries, group.walking.size());
     return push_shared(context_, session, group.joined,
                        static_cast<uint32_t>(group.walking.size()));
   }
-  for (const Item& item : group.walking) {
-    if (item.except == session.key || (item.msg_id != 0 && item.msg_id < entry.first)) continue;
-    context_.metrics.add(Counter::deliveries);
-    push_shared(context_, session, item.frame, 1);
-  }
+  for (const Item& item : group.walking) give(entry, item);
+}
+
+void Memberships::give(const Entry& entry, const Item& item) {
+  if (item.except == entry.session->key) return;
+  // What happened before he came is not told to him, nor what he was told as he went.
+  if (item.msg_id != 0 ? item.msg_id < entry.first : item.version < version_of(entry)) return;
+  context_.metrics.add(Counter::deliveries);
+  push_shared(context_, *entry.session, item.frame, 1);
+}
+
+void Memberships::give_rest(LocalGroup& group, uint32_t at) {
+  const Entry& entry = group.entries[at];
+  if (!entry.session->is_open()) return;
+  if (!group.walking.empty() && at >= group.walked) give(group, entry);
+  for (const Item& item : group.queue) give(entry, item);
+}
+
+uint32_t Memberships::version_of(const Entry& entry) const {
+  return users_.at(raw(entry.session->user))->held[entry.link].version;
 }
 
 }  // namespace ringtalk::shard

@@ -28,11 +28,11 @@ namespace ringtalk::shard {
 // A user's side of a group, while he is online.
 struct Held {
   GroupId group{};
-  uint32_t local   = 0;  // place among the groups here
-  uint32_t first   = 0;  // id of the first message that he may see
-  uint32_t version = 0;  // of the group when it was learnt
-  uint8_t type     = 0;
-  bool muted       = false;
+  uint32_t local     = 0;  // place among the groups here
+  uint32_t first     = 0;  // id of the first message that he may see
+  uint32_t version   = 0;  // of the group when it was learnt
+  uint8_t type       = 0;
+  bool muted         = false;
   uint32_t hidden_to = 0;  // newest id when he took it off his conversation list; 0: it is on it
 };
 
@@ -43,7 +43,7 @@ struct GroupNewsHead {
   uint32_t version = 0;
   uint32_t first   = 0;  // of those who came
   uint32_t changed = 0;
-  UserId user{};         // who did it; his connection `session` has an answer of its own
+  UserId user{};  // who did it; his connection `session` has an answer of its own
   SessionKey session;
   GroupChange change = GroupChange::opened;
   uint8_t type       = 0;
@@ -113,22 +113,24 @@ class Memberships {
   // A message or a notice on its way to the connections.
   struct Item {
     engine::PayloadRef frame;
-    uint32_t from   = 0;
-    uint32_t msg_id = 0;  // 0: a notice
-    SessionKey except;    // a session here that does not get it
+    uint32_t from    = 0;
+    uint32_t msg_id  = 0;  // 0: a notice
+    uint32_t version = 0;  // of the group, which a notice tells of
+    SessionKey except;     // a session here that does not get it
   };
   struct LocalGroup {
     GroupId id{};
     uint32_t version = 0;
-    uint32_t holders = 0;  // users
+    uint32_t holders = 0;      // users
     bool walks       = false;  // in walks_
     std::vector<Entry> entries;
     std::deque<Item> queue;
     std::vector<Item> walking;  // what the walk brings …
     engine::PayloadRef joined;  // … in one piece
-    uint32_t walked = 0;        // entries that have it
-    uint32_t oldest = 0;        // id of the first message in it; ~0: there is none
-    bool excepts    = false;    // some of it is not for some session here
+    uint32_t walked  = 0;       // entries that have it
+    uint32_t oldest  = 0;       // id of the first message in it; ~0: there is none
+    uint32_t noticed = 0;       // version that the first notice in it tells of; ~0: there is none
+    bool excepts     = false;   // some of it is not for some session here
   };
   struct News {
     GroupId group{};
@@ -152,6 +154,10 @@ class Memberships {
   void begin_walk(LocalGroup& group);
   uint32_t walk(LocalGroup& group, uint32_t pushes_max);
   void give(LocalGroup& group, const Entry& entry);
+  void give(const Entry& entry, const Item& item);
+  // All that the entry at this place has not got.
+  void give_rest(LocalGroup& group, uint32_t at);
+  uint32_t version_of(const Entry& entry) const;
   void heard(uint32_t shard, uint32_t ticket);
 
   struct Shown {
