@@ -19,7 +19,10 @@ constexpr uint64_t kNow = 1'700'000'000;  // FakeClock's wall time, seconds
 
 const std::string kNewerVersion = std::to_string(Relational::kSchemaVersion + 1);
 // What takes a file of version 3 back to version 2.
-const std::string kWithoutPush = "DROP TABLE push_token; ALTER TABLE user DROP COLUMN push_shield;";
+// From the schema of today back to that of version 3, and of version 2.
+const std::string kWithoutGroups = "DROP TABLE chat_group; DROP TABLE member;";
+const std::string kWithoutPush =
+    kWithoutGroups + "DROP TABLE push_token; ALTER TABLE user DROP COLUMN push_shield;";
 
 class RelationalTest : public testing::Test {
  protected:
@@ -149,6 +152,49 @@ class RelationalTest : public testing::Test {
     });
   }
 
+  Result<Group> add_group(NewGroup wanted) {
+    return ask<Group>(
+        [&](auto done) { return relational_->add_group(0, std::move(wanted), std::move(done)); });
+  }
+  Result<Group> group(uint32_t id) {
+    return ask<Group>(
+        [&](auto done) { return relational_->find_group(1, GroupId(id), std::move(done)); });
+  }
+  std::vector<uint32_t> groups(uint32_t after, uint32_t limit) {
+    const auto rows = ask<std::vector<Group>>([&](auto done) {
+      return relational_->list_groups(0, GroupId(after), limit, std::move(done));
+    });
+    std::vector<uint32_t> ids;
+    for (const Group& row : *rows) ids.push_back(raw(row.id));
+    return ids;
+  }
+  Result<void> dismiss(uint32_t id) {
+    return ask<void>(
+        [&](auto done) { return relational_->dismiss_group(0, GroupId(id), std::move(done)); });
+  }
+  Result<MembersChanged> change(uint32_t id, bool add, uint32_t first,
+                                const std::vector<uint32_t>& users) {
+    MemberChange wanted{.group = GroupId(id), .add = add, .first = first, .users = {}};
+    for (const uint32_t user : users) wanted.users.push_back(UserId(user));
+    return ask<MembersChanged>([&](auto done) {
+      return relational_->change_members(0, std::move(wanted), std::move(done));
+    });
+  }
+  std::vector<Member> members(uint32_t id) {
+    return *ask<std::vector<Member>>([&](auto done) {
+      return relational_->list_members(0, GroupId(id), UserId{}, kMembersPerCall, std::move(done));
+    });
+  }
+  std::vector<uint32_t> firsts(uint32_t id) {
+    std::vector<uint32_t> found;
+    for (const Member& member : members(id)) found.push_back(member.first);
+    return found;
+  }
+  std::vector<Membership> memberships(uint32_t user) {
+    return *ask<std::vector<Membership>>(
+        [&](auto done) { return relational_->list_memberships(0, UserId(user), std::move(done)); });
+  }
+
   // SQL behind the back of the actor, as an operator's shell would run it.
   std::string sql(const std::string& text) {
     sqlite3* db = nullptr;
@@ -187,7 +233,7 @@ TEST_F(RelationalTest, FileIsPrivateAndDurableByItsSettings) {
     ASSERT_EQ(::stat((path() + suffix).c_str(), &status), 0) << suffix;
     EXPECT_EQ(status.st_mode & 0777, 0600u) << suffix;
   }
-  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|3|");
+  EXPECT_EQ(sql("PRAGMA journal_mode; PRAGMA user_version"), "wal|4|");
 }
 
 TEST_F(RelationalTest, AddedUsersAreFound) {
@@ -553,7 +599,7 @@ TEST_F(RelationalTest, AFileOfVersionOneIsBroughtUpToDate) {
                 "ALTER TABLE session DROP COLUMN hidden_to; PRAGMA user_version=1"),
             "");
   open();
-  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "4|");
   EXPECT_EQ(raw(named("bob")->id), 2u);
   EXPECT_TRUE(hide(1, 2, 3));
   EXPECT_TRUE(add_department("sales"));
@@ -573,7 +619,7 @@ TEST_F(RelationalTest, AStepThatFailsLeavesTheOldVersion) {
             "1|0|");
   sql("DROP TABLE department");
   open();
-  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "4|");
 }
 
 TEST_F(RelationalTest, PatchChangesWhatIsSetAndStamps) {
@@ -777,7 +823,7 @@ TEST_F(RelationalTest, AFileOfVersionTwoIsBroughtUpToDate) {
   relational_.reset();
   EXPECT_EQ(sql(kWithoutPush + "PRAGMA user_version=2"), "");
   open();
-  EXPECT_EQ(sql("PRAGMA user_version"), "3|");
+  EXPECT_EQ(sql("PRAGMA user_version"), "4|");
   EXPECT_EQ(sql(profiles), before);
   EXPECT_EQ(shield(2), false);
   EXPECT_EQ(tokens(), "");
@@ -826,6 +872,225 @@ TEST_F(RelationalTest, SilentNightsMoveNoStamp) {
   EXPECT_EQ(shield(1), false);
   EXPECT_EQ(set_shield(9, true).error().code, Errc::not_found);
   EXPECT_EQ(shield(9).error().code, Errc::not_found);
+}
+
+
+// --- groups ------------------------------------------------------------------------------------------
+
+TEST_F(RelationalTest, AGroupIsFoundListedPatchedAndDismissed) {
+  EXPECT_EQ(group(1).error().code, Errc::not_found);
+  const auto made = add_group({.name    = "one",
+                               .avatar  = "face",
+                               .creator = UserId(7),
+                               .type    = kGroupTemporary,
+                               .members = {UserId(7), UserId(9)}});
+  ASSERT_TRUE(made);
+  EXPECT_EQ(raw(made->id), 1u);
+  EXPECT_EQ(made->version, 1u);
+  EXPECT_EQ(made->members, 2u);
+  EXPECT_EQ(made->created, kNow);
+  ASSERT_TRUE(add_group({.name = "two", .type = kGroupNormal, .members = {}}));
+  ASSERT_TRUE(add_group({.name = "three", .members = {UserId(7)}}));
+  auto found = group(1);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->name, "one");
+  EXPECT_EQ(found->avatar, "face");
+  EXPECT_EQ(raw(found->creator), 7u);
+  EXPECT_EQ(found->type, kGroupTemporary);
+  EXPECT_EQ(found->members, 2u);
+  EXPECT_EQ(group(2)->type, kGroupNormal);
+  EXPECT_EQ(raw(group(2)->creator), 0u);
+  EXPECT_EQ(groups(0, 100), (std::vector<uint32_t>{1, 2, 3}));
+  EXPECT_EQ(groups(1, 1), (std::vector<uint32_t>{2}));
+  EXPECT_TRUE(groups(3, 100).empty());
+
+  const auto patched = ask<Group>([&](auto done) {
+    return relational_->update_group(0, GroupId(1), {.name = "uno"}, std::move(done));
+  });
+  ASSERT_TRUE(patched);
+  EXPECT_EQ(patched->name, "uno");
+  EXPECT_EQ(patched->avatar, "face");
+  EXPECT_EQ(patched->version, 1u) << "its members are the same";
+  EXPECT_EQ(patched->members, 2u);
+  EXPECT_EQ(group(1)->name, "uno");
+
+  EXPECT_TRUE(dismiss(1));
+  EXPECT_EQ(dismiss(1).error().code, Errc::not_found);
+  EXPECT_EQ(group(1).error().code, Errc::not_found);
+  EXPECT_EQ(change(1, true, 5, {8}).error().code, Errc::not_found);
+  EXPECT_EQ(ask<Group>([&](auto done) {
+              return relational_->update_group(0, GroupId(1), {.name = "x"}, std::move(done));
+            })
+                .error()
+                .code,
+            Errc::not_found);
+  EXPECT_EQ(groups(0, 100), (std::vector<uint32_t>{2, 3}));
+  EXPECT_EQ(memberships(7).size(), 1u);
+  EXPECT_EQ(sql("SELECT count(*) FROM member WHERE group_id = 1"), "0|");
+  EXPECT_EQ(sql("SELECT status, version, members FROM chat_group WHERE id = 1"), "1|2|0|");
+  open();
+  EXPECT_EQ(raw(add_group({.name = "four", .members = {}})->id), 4u) << "ids are used once";
+}
+
+TEST_F(RelationalTest, MembersComeAndGoAndAreCounted) {
+  ASSERT_TRUE(add_group({.name = "g", .members = {UserId(1), UserId(2)}}));
+  const auto changed = [this](bool add, uint32_t first, const std::vector<uint32_t>& users) {
+    const auto done = change(1, add, first, users);
+    std::vector<uint32_t> told{done->version};
+    for (const UserId user : done->users) told.push_back(raw(user));
+    return told;  // version, who was changed
+  };
+  using Told = std::vector<uint32_t>;
+  EXPECT_EQ(changed(true, 10, {2, 3, 4, 3}), (Told{2, 3, 4})) << "who was not in";
+  EXPECT_EQ(group(1)->members, 4u);
+  EXPECT_EQ(firsts(1), (std::vector<uint32_t>{1, 1, 10, 10}));
+  EXPECT_EQ(changed(true, 20, {2, 3, 4}), Told{3}) << "also when nobody was changed";
+  EXPECT_EQ(firsts(1), (std::vector<uint32_t>{1, 1, 10, 10})) << "who is in stays as he was";
+  EXPECT_EQ(changed(false, 0, {3, 9, 1}), (Told{4, 3, 1}));
+  EXPECT_EQ(changed(false, 0, {3}), Told{5});
+  EXPECT_EQ(group(1)->version, 5u);
+  EXPECT_EQ(group(1)->members, 2u);
+  EXPECT_EQ(changed(true, 30, {3}), (Told{6, 3}));
+  EXPECT_EQ(firsts(1), (std::vector<uint32_t>{1, 30, 10}));
+  EXPECT_EQ(sql("SELECT members FROM chat_group; SELECT count(*) FROM member"), "3|3|");
+  open();
+  EXPECT_EQ(group(1)->version, 6u);
+  EXPECT_EQ(firsts(1), (std::vector<uint32_t>{1, 30, 10}));
+
+  // By id, from behind `after`, not more than the limit.
+  const auto page = ask<std::vector<Member>>([&](auto done) {
+    return relational_->list_members(1, GroupId(1), UserId(2), 1, std::move(done));
+  });
+  ASSERT_EQ(page->size(), 1u);
+  EXPECT_EQ(raw(page->front().user), 3u);
+  EXPECT_TRUE(members(99).empty());
+}
+
+TEST_F(RelationalTest, AMembersSideOfHisGroups) {
+  ASSERT_TRUE(add_group({.name = "a", .type = kGroupNormal, .members = {UserId(1), UserId(2)}}));
+  ASSERT_TRUE(add_group({.name = "b", .members = {UserId(2)}}));
+  ASSERT_TRUE(change(2, true, 6, {1}));
+  const auto mute = [&](uint32_t user, uint32_t id, bool muted) {
+    return ask<void>([&](auto done) {
+      return relational_->mute_group(0, UserId(user), GroupId(id), muted, std::move(done));
+    });
+  };
+  const auto hide = [&](uint32_t user, uint32_t id, uint32_t to) {
+    return ask<void>([&](auto done) {
+      return relational_->hide_group(0, UserId(user), GroupId(id), to, std::move(done));
+    });
+  };
+  EXPECT_TRUE(mute(1, 1, true));
+  EXPECT_TRUE(hide(1, 2, 8));
+  for (const uint32_t foreign : {2u, 3u}) {
+    EXPECT_EQ(mute(3, foreign, true).error().code, Errc::not_found);
+    EXPECT_EQ(hide(3, foreign, 1).error().code, Errc::not_found);
+  }
+  open();
+  auto rows = memberships(1);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(raw(rows[0].group), 1u);
+  EXPECT_EQ(rows[0].version, 1u);
+  EXPECT_EQ(rows[0].first, 1u);
+  EXPECT_EQ(rows[0].type, kGroupNormal);
+  EXPECT_TRUE(rows[0].muted);
+  EXPECT_EQ(rows[0].hidden_to, 0u);
+  EXPECT_EQ(raw(rows[1].group), 2u);
+  EXPECT_EQ(rows[1].version, 2u);
+  EXPECT_EQ(rows[1].first, 6u);
+  EXPECT_FALSE(rows[1].muted);
+  EXPECT_EQ(rows[1].hidden_to, 8u);
+  EXPECT_FALSE(memberships(2)[0].muted);
+  EXPECT_TRUE(members(1)[0].muted);
+  EXPECT_TRUE(hide(1, 2, 0));
+  EXPECT_EQ(memberships(1)[1].hidden_to, 0u);
+
+  // Who comes again begins afresh.
+  ASSERT_TRUE(change(1, false, 0, {1}));
+  EXPECT_EQ(mute(1, 1, false).error().code, Errc::not_found);
+  ASSERT_TRUE(change(1, true, 9, {1}));
+  rows = memberships(1);
+  EXPECT_FALSE(rows[0].muted);
+  EXPECT_EQ(rows[0].version, 3u);
+  ASSERT_TRUE(dismiss(2));
+  EXPECT_EQ(memberships(1).size(), 1u);
+  EXPECT_TRUE(memberships(77).empty());
+}
+
+TEST_F(RelationalTest, AGroupThatFailsLeavesNothingAndItsBatchGoesOn) {
+  std::optional<Result<Group>> good, twice;
+  std::optional<Result<MembersChanged>> changed, missing;
+  ASSERT_TRUE(relational_->add_group(0, {.name = "good", .members = {UserId(1)}}, into(good)));
+  ASSERT_TRUE(relational_->add_group(
+      0, {.name = "twice", .members = {UserId(1), UserId(2), UserId(1)}}, into(twice)));
+  ASSERT_TRUE(relational_->change_members(
+      0, {.group = GroupId(9), .first = 1, .users = {UserId(3)}}, into(missing)));
+  ASSERT_TRUE(relational_->change_members(
+      0, {.group = GroupId(1), .first = 1, .users = {UserId(3)}}, into(changed)));
+  settle();
+  EXPECT_TRUE(*good);
+  EXPECT_EQ(twice->error().code, Errc::exists);
+  EXPECT_EQ(missing->error().code, Errc::not_found);
+  ASSERT_TRUE(*changed);
+  EXPECT_EQ((*changed)->version, 2u);
+  EXPECT_EQ(sql("SELECT name, members FROM chat_group; SELECT user_id FROM member"), "good|2|1|3|");
+
+  // The file is locked: nobody of the batch is in.
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  EXPECT_FALSE(change(1, true, 5, {4, 5}));
+  EXPECT_FALSE(dismiss(1));
+  EXPECT_TRUE(group(1)) << "reading goes on";
+  sqlite3_close(other);
+  EXPECT_EQ(members(1).size(), 2u);
+  EXPECT_EQ(group(1)->version, 2u);
+  EXPECT_TRUE(change(1, true, 5, {4, 5}));
+}
+
+TEST_F(RelationalTest, AsManyMembersAsACallTakes) {
+  std::vector<UserId> all;
+  for (uint32_t id = 1; id <= kMembersPerCall; ++id) all.push_back(UserId(id));
+  ASSERT_TRUE(add_group({.name = "large", .members = all}));
+  EXPECT_EQ(group(1)->members, kMembersPerCall);
+  EXPECT_EQ(members(1).size(), kMembersPerCall);
+  std::vector<UserId> more;
+  for (const UserId id : all) more.push_back(UserId(raw(id) + kMembersPerCall));
+  auto changed = ask<MembersChanged>([&](auto done) {
+    return relational_->change_members(0, {.group = GroupId(1), .first = 2, .users = more},
+                                       std::move(done));
+  });
+  EXPECT_EQ(changed->users.size(), kMembersPerCall);
+  EXPECT_EQ(group(1)->members, 2 * kMembersPerCall);
+  all.push_back(UserId(kMembersPerCall + 1));
+  const auto never = [](auto) { ADD_FAILURE() << "called"; };
+  EXPECT_EQ(relational_->add_group(0, {.name = "g", .members = all}, never).error().code,
+            Errc::too_large);
+  EXPECT_EQ(relational_->change_members(0, {.group = GroupId(1), .users = all}, never).error().code,
+            Errc::too_large);
+  settle();
+  EXPECT_EQ(group(1)->members, 2 * kMembersPerCall);
+}
+
+// Files as versions 2 and 3 left them.
+TEST_F(RelationalTest, FilesFromBeforeGroupsAreBroughtUpToDate) {
+  for (const char* version : {"2", "3"}) {
+    relational_.reset();
+    std::filesystem::remove(path());
+    open();
+    ASSERT_TRUE(add({{.name = "alice"}, {.name = "bob"}}));
+    ASSERT_TRUE(converse(1, 2, 5));
+    relational_.reset();
+    EXPECT_EQ(sql(std::string("DROP TABLE chat_group; DROP TABLE member; PRAGMA user_version=") +
+                  version),
+              "");
+    open();
+    EXPECT_EQ(sql("PRAGMA user_version"), "4|");
+    EXPECT_TRUE(account("bob"));
+    EXPECT_EQ(hide(1, 2, 3).has_value(), true);
+    ASSERT_TRUE(add_group({.name = "g", .members = {UserId(1), UserId(2)}}));
+    EXPECT_EQ(memberships(2).size(), 1u);
+  }
 }
 
 }  // namespace
