@@ -374,7 +374,8 @@ void Groups::announce(GroupId group, Room& room, Task task, GroupChange change, 
                            .session      = task.ask.session,
                            .change       = change,
                            .type         = room.row.type,
-                           .only_changed = room.seats.size() > kMembersListed};
+                           .only_changed =
+                               std::max(room.seats.size(), changed.size()) > kMembersListed};
   PayloadRef notice;
   // Of a large group only a few who came or went are told, and without the list of the others: it would
   // be some 100 KiB for each of a million connections.

@@ -298,9 +298,14 @@ void SessionList::removed(uint32_t index, Result<void> hidden) {
   const bool group      = removal.conversation.is_group();
   if (hidden) {
     read_marks_.read_all(removal.user, removal.conversation, removal.newest);
-    if (group)
-      if (Held* held = context_.memberships->find(removal.user, removal.conversation.group()))
+    if (group) {
+      const GroupId id = removal.conversation.group();
+      if (Held* held = context_.memberships->find(removal.user, id))
         held->hidden_to = removal.newest;
+      // Another device of his wrote, or read on, while this was stored.
+      if (context_.store.cursor(removal.user, removal.conversation) > removal.newest)
+        context_.memberships->show(removal.user, id);
+    }
   }
   Session* session = context_.sessions.find(removal.session);
   if (session && session->busy) {
