@@ -17,7 +17,7 @@ struct SqliteVfs::File {
   int fd         = -1;
   std::string path;
   bool delete_on_close = false;
-  bool unsynced_name   = false;  // created here: its directory is synced with its first sync
+  bool unsynced_name   = false;  // its directory is synced with its first sync
 };
 
 struct SqliteVfs::Calls {
@@ -110,8 +110,9 @@ struct SqliteVfs::Calls {
       vfs.disk_.close(*opened);
       return fail_os(EEXIST);
     }
-    if (opened || opened.error().os != ENOENT || !(flags & SQLITE_OPEN_CREATE)) return opened;
-    file.unsynced_name = true;
+    // Who created it may have gone without a sync: a name that is there need not be durable.
+    file.unsynced_name = (flags & SQLITE_OPEN_CREATE) != 0;
+    if (opened || opened.error().os != ENOENT || !file.unsynced_name) return opened;
     return vfs.disk_.open(file.path, Open::create_new);
   }
 

@@ -67,6 +67,30 @@ TEST(SqliteVfs, StoreRunsOnAFakeDisk) {
   EXPECT_EQ(sqlite3_vfs_find("no such"), nullptr);
 }
 
+// Somebody who only looks creates the log's name and goes: it still has to become durable.
+TEST(SqliteVfs, ALogThatSomebodyElseCreatedSurvivesAPowerCut) {
+  for (uint64_t round = 0; round < 8; ++round) {
+    World world(1);
+    ASSERT_TRUE(world.open());
+    world.relational.reset();
+    {
+      Sqlite look;
+      ASSERT_TRUE(
+          look.open({.path = "ringtalk.db", .vfs_name = world.vfs.name(), .exclusive = true}));
+      ASSERT_TRUE(look.number("SELECT count(*) FROM user"));
+    }
+    ASSERT_TRUE(world.disk.contents("ringtalk.db-wal"));
+    ASSERT_TRUE(world.open());
+    ASSERT_TRUE(world.add({{.name = "alice"}}));
+    world.disk.cut_power();
+    world.relational.reset();
+    engine::SeededRandom fate(round);
+    world.disk.crash(fate);
+    ASSERT_TRUE(world.open());
+    EXPECT_TRUE(world.has("alice")) << round;
+  }
+}
+
 // Adds pairs until one is refused or all are in; returns how many pairs were acknowledged. Some
 // pairs are large, so that checkpoints happen. `said` tells each pair's answer.
 constexpr int kPairs = 60;
