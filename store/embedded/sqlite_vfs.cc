@@ -73,11 +73,15 @@ struct SqliteVfs::Calls {
 
   static int sync(sqlite3_file* base, int) {
     File& file = self(base);
-    if (auto ok = file.vfs->disk_.sync(file.fd); !ok)
-      return failed(*file.vfs, ok.error(), SQLITE_IOERR_FSYNC);
+    if (auto ok = file.vfs->disk_.sync(file.fd); !ok) {
+      file.vfs->last_error_ = ok.error().os;
+      return SQLITE_IOERR_FSYNC;
+    }
     if (!file.unsynced_name) return SQLITE_OK;
-    if (auto ok = file.vfs->disk_.sync_directory(directory(file.path)); !ok)
-      return failed(*file.vfs, ok.error(), SQLITE_IOERR_DIR_FSYNC);
+    if (auto ok = file.vfs->disk_.sync_directory(directory(file.path)); !ok) {
+      file.vfs->last_error_ = ok.error().os;
+      return SQLITE_IOERR_DIR_FSYNC;
+    }
     file.unsynced_name = false;
     return SQLITE_OK;
   }
@@ -97,8 +101,7 @@ struct SqliteVfs::Calls {
   }
   static int control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
   static int sector_bytes(sqlite3_file*) { return 512; }
-  // Nothing is promised, not even that bytes beside a torn write survive.
-  static int characteristics(sqlite3_file*) { return 0; }
+  static int characteristics(sqlite3_file* base) { return self(base).vfs->characteristics_; }
 
   // --- the file system ---------------------------------------------------------------------------
 
