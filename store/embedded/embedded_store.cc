@@ -15,6 +15,7 @@ EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
                              std::unique_ptr<ShardState> state, std::optional<Segment> current,
                              engine::Ring& ring, engine::Metrics& metrics, Sink& sink)
     : owner_(owner),
+      sink_(sink),
       shard_(shard),
       state_(std::move(state)),
       tails_(std::max(kTailsMin, kTailsMax / owner.options_.homes.shards)),
@@ -107,10 +108,19 @@ void EmbeddedStore::note_own(UserId author, ConversationId group, uint32_t msg_i
 void EmbeddedStore::on_turn(uint64_t now_ns) {
   owner_.recovered_.worker->collect(shard_);
   owner_.opener_.collect(shard_);
-  if (owner_.options_.relational) owner_.options_.relational->collect(shard_);
+  collect_relational();
   builder_.on_turn(commit_);
   pages_.on_turn();
   commit_.on_turn(now_ns);
+}
+
+void EmbeddedStore::collect_relational() {
+  Relational* relational = owner_.options_.relational;
+  if (relational == nullptr) return;
+  const Error failure = relational->failure();
+  if (failure.code != Errc::ok && !std::exchange(relational_failed_, true))
+    sink_.on_failed(failure);
+  relational->collect(shard_);
 }
 
 void EmbeddedStore::on_tick(uint64_t now_ns) {

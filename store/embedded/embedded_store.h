@@ -117,6 +117,7 @@ class EmbeddedStore final : public Store, private CommitListener {
                 std::optional<Segment> current, engine::Ring& ring, engine::Metrics& metrics,
                 Sink& sink);
 
+  void collect_relational();
   void start_page(const PageRequest& request);
   void start_pages(uint64_t committed);
   void on_committed(uint64_t batch) override;
@@ -127,6 +128,7 @@ class EmbeddedStore final : public Store, private CommitListener {
   }
 
   EmbeddedStores& owner_;
+  Sink& sink_;
   const uint32_t shard_;
   std::unique_ptr<ShardState> state_;
   Tails tails_;
@@ -137,7 +139,8 @@ class EmbeddedStore final : public Store, private CommitListener {
   PageReader pages_;
   BlockBuilder builder_;
   std::vector<Waiting> waiting_;
-  uint64_t committed_ = 0;
+  uint64_t committed_     = 0;
+  bool relational_failed_ = false;  // the sink was told
 };
 
 class EmbeddedStores {

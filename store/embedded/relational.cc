@@ -546,25 +546,41 @@ Result<std::unique_ptr<Relational>> Relational::open(const Options& options, eng
   std::unique_ptr<Relational> made(new Relational(options, clock));
   if (auto opened = made->open_file(options); !opened) return std::unexpected(opened.error());
   if (auto prepared = made->prepare(); !prepared) return std::unexpected(prepared.error());
+  if (made->db_.sync_failed()) return std::unexpected(made->db_.sync_failure());
   return made;
 }
 
+// The version of the schema; 0: a new file.
+Result<int64_t> Relational::open_ours(Sqlite& db, const Options& options) {
+  auto opened = db.open({.path      = options.path,
+                         .vfs_name  = options.vfs_name,
+                         .busy_ms   = options.busy_ms,
+                         .exclusive = !options.vfs_name.empty()});
+  if (!opened) return std::unexpected(opened.error());
+  const auto version = db.number("PRAGMA user_version");
+  if (!version) return version;
+  const auto objects = db.number("SELECT count(*) FROM sqlite_schema");
+  if (!objects) return objects;
+  if (*version == 0 && *objects == 0) return 0;
+  if (*version < 1 || *version > kSchemaVersion) return fail(Errc::unsupported);
+  return version;
+}
+
+// Two connections: the second recovers what the first made durable.
 Result<void> Relational::open_file(const Options& options) {
-  auto opened = db_.open({.path      = options.path,
-                          .vfs_name  = options.vfs_name,
-                          .busy_ms   = options.busy_ms,
-                          .exclusive = !options.vfs_name.empty()});
-  if (!opened) return opened;
-  const auto version = db_.number("PRAGMA user_version");
+  {
+    Sqlite first;
+    const auto version = open_ours(first, options);
+    if (!version) return std::unexpected(version.error());
+    if (*version != 0)
+      if (auto renewed = first.renew_wal(); !renewed) return renewed;
+  }
+  const auto version = open_ours(db_, options);
   if (!version) return std::unexpected(version.error());
-  const auto objects = db_.number("SELECT count(*) FROM sqlite_schema");
-  if (!objects) return std::unexpected(objects.error());
-  const bool fresh = *version == 0 && *objects == 0;
-  if (!fresh && (*version < 1 || *version > kSchemaVersion)) return fail(Errc::unsupported);
   if (auto tuned = db_.tune(); !tuned) return tuned;
-  if (fresh)
+  if (*version == 0)
     if (auto made = db_.execute(kSchema); !made) return made;
-  for (int64_t at = fresh ? 1 : *version; at < kSchemaVersion; ++at)
+  for (int64_t at = std::max<int64_t>(*version, 1); at < kSchemaVersion; ++at)
     if (auto stepped = db_.execute(kSchemaSteps[at - 1]); !stepped) return stepped;
   return {};
 }
@@ -679,12 +695,26 @@ Result<std::vector<UserState>> Relational::load_user_states() {
 void Relational::begin() {
   not_begun_.reset();
   broken_.reset();
+  if (db_.sync_failed()) broken_ = db_.sync_failure();
   if (!db_.in_transaction()) return;
   if (auto rolled = Query(rollback_).run(); !rolled) broken_ = rolled.error();
 }
 
 Result<void> Relational::commit() {
+  auto result = end_batch();
+  if (db_.sync_failed()) failed_errno_.store(db_.sync_failure().os, std::memory_order_release);
+  return result;
+}
+
+// Partner: commit(). The answers come through a queue that orders them behind it.
+Error Relational::failure() const {
+  const int os = failed_errno_.load(std::memory_order_acquire);
+  return os == 0 ? Error{} : Error::from_errno(os);
+}
+
+Result<void> Relational::end_batch() {
   Result<void> result;
+  if (db_.sync_failed()) broken_ = db_.sync_failure();
   if (broken_) result = std::unexpected(*broken_);
   if (!db_.in_transaction()) return result;
   if (result) {

@@ -9,10 +9,15 @@
 //              savepoint. If the transaction breaks, or its COMMIT fails, every call of the batch
 //              gets the error and nothing of the batch is stored. refused: the disk is full or a
 //              rule of the schema was broken; timeout: another process holds the file. Each batch
-//              starts afresh, so service resumes when the cause is gone.
+//              starts afresh, so service resumes when the cause is gone. A failed sync is for good:
+//              failure() tells it, every call fails, the process is to end (a retried sync lies, and
+//              SQLite would commit behind what is lost). What was refused by it may be there after a
+//              restart; what was acknowledged is.
 // File         <data>/ringtalk.db, mode 0600, WAL; schema version in user_version. An older version is
 //              brought up to date at opening, in one transaction. A newer version, or a database of
-//              somebody else, is refused untouched: Errc::unsupported.
+//              somebody else, is refused untouched: Errc::unsupported. Opening writes the -wal's own bytes
+//              again, so that nothing stands on what an earlier failed sync lost; for that it needs the
+//              write lock (Errc::timeout).
 // Kill-points  sqlite_before_commit, sqlite_after_commit.
 //
 //   user        one row per person; name is unique among those who have not left (status 3)
@@ -25,6 +30,7 @@
 //   meta        key, value
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +66,10 @@ class Relational final : public engine::Worker {
 
   // Blocking, at start.
   Result<std::vector<UserState>> load_user_states();
+
+  // Any thread: the failed sync, ok while there is none. Seen by a shard before the answers of the
+  // batch that met it.
+  Error failure() const;
 
   // As in store.h.
   Result<void> find_account(uint32_t shard, std::string_view name, Callback<Account> done);
@@ -113,6 +123,7 @@ class Relational final : public engine::Worker {
   class Call;
 
   Relational(const Options& options, engine::Clock& clock);
+  static Result<int64_t> open_ours(Sqlite& db, const Options& options);
   Result<void> open_file(const Options& options);
   Result<void> prepare();
   Result<void> stamp_foreign_rows();
@@ -122,6 +133,7 @@ class Relational final : public engine::Worker {
 
   void begin() override;
   Result<void> commit() override;
+  Result<void> end_batch();
   Result<void> open_job();
   template <class T>
   Result<T> close_job(Result<T> result);
@@ -183,6 +195,8 @@ class Relational final : public engine::Worker {
   // State of the batch that runs.
   std::optional<Error> not_begun_;  // BEGIN failed: calls that write fail, reads do not
   std::optional<Error> broken_;     // SQLite gave up the transaction: everything fails
+
+  std::atomic<int> failed_errno_{0};  // of a sync; the worker writes it
 };
 
 }  // namespace ringtalk::store

@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <filesystem>
 
 #include "engine/base/assert.h"
 #include "engine/log.h"
@@ -18,6 +21,37 @@ Result<void> create_private(const std::string& path) {
   if (fd < 0) return fail_os(errno);
   ::close(fd);
   return {};
+}
+
+// SQLite syncs the directory of a new log itself, but ignores how that ends.
+Result<void> sync_directory_of(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path();
+  const int fd = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_os(errno);
+  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  if (error != 0) return fail_os(error);
+  return {};
+}
+
+constexpr int kCheckpointPages = 1000;  // SQLite's own default
+
+bool is_failed_sync(int code) {
+  return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+// The same bytes, so a power cut amid it changes nothing; but written, so that the next sync is honest.
+int write_again(sqlite3_file& file) {
+  sqlite3_int64 size = 0;
+  if (const int code = file.pMethods->xFileSize(&file, &size); code != SQLITE_OK) return code;
+  std::array<std::byte, 64 * kKiB> part;
+  for (sqlite3_int64 at = 0; at < size; at += std::ssize(part)) {
+    const int count = static_cast<int>(std::min<sqlite3_int64>(size - at, std::ssize(part)));
+    int code        = file.pMethods->xRead(&file, part.data(), count, at);
+    if (code == SQLITE_OK) code = file.pMethods->xWrite(&file, part.data(), count, at);
+    if (code != SQLITE_OK) return code;
+  }
+  return size > 0 ? file.pMethods->xSync(&file, SQLITE_SYNC_NORMAL) : SQLITE_OK;
 }
 
 }  // namespace
@@ -51,6 +85,17 @@ Result<void> Sqlite::open(const Options& options) {
                                    : "PRAGMA trusted_schema=OFF");
 }
 
+Result<void> Sqlite::renew_wal() {
+  if (auto begun = execute("BEGIN IMMEDIATE"); !begun) return begun;  // nobody else appends
+  sqlite3_file* file = nullptr;  // of the log; not opened when there is none
+  int code           = sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+  if (code == SQLITE_OK && file != nullptr && file->pMethods != nullptr) code = write_again(*file);
+  Result<void> renewed;
+  if (code != SQLITE_OK) renewed = std::unexpected(error_of(code));
+  if (auto ended = execute("ROLLBACK"); !ended) return ended;
+  return renewed;
+}
+
 Result<void> Sqlite::tune() {
   Statement journal;
   if (auto ok = journal.prepare(*this, "PRAGMA journal_mode=WAL"); !ok) return ok;
@@ -63,10 +108,22 @@ Result<void> Sqlite::tune() {
     // (a journal's removal is not synced).
     if (auto end = query.run(); !end) return end;
   }
+  if (options_.vfs_name.empty())
+    if (auto synced = sync_directory_of(options_.path); !synced) return synced;
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  sqlite3_wal_hook(db_, on_commit, this);
   return execute(
       "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;"
       "PRAGMA journal_size_limit=16777216");
+}
+
+// Instead of SQLite's own, which tells nobody that a sync failed. What else fails (a full disk, a
+// reader in the way) is tried again by the next commit.
+int Sqlite::on_commit(void* self, sqlite3* db, const char* name, int wal_pages) {
+  if (wal_pages < kCheckpointPages) return SQLITE_OK;
+  const int code = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (is_failed_sync(code)) (void)static_cast<Sqlite*>(self)->error_of(code);
+  return SQLITE_OK;  // the commit itself is durable
 }
 
 Result<void> Sqlite::execute(const char* sql) {
@@ -86,7 +143,7 @@ Result<int64_t> Sqlite::number(const char* sql) {
 }
 
 // Source: sqlite.org/rescode.html. sqlite3_system_errno() is 0 when no system call failed.
-Error Sqlite::error_of(int code) const {
+Error Sqlite::error_of(int code) {
   if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY)
     return {Errc::exists};
   if ((code & 0xff) == SQLITE_CONSTRAINT) return {Errc::refused};
@@ -104,8 +161,13 @@ Error Sqlite::error_of(int code) const {
     case SQLITE_READONLY: return Error::from_errno(EROFS);
     default: break;
   }
-  const int os = db_ ? sqlite3_system_errno(db_) : 0;
-  return Error::from_errno(os != 0 ? os : EIO);
+  const int os      = db_ ? sqlite3_system_errno(db_) : 0;
+  const Error error = Error::from_errno(os != 0 ? os : EIO);
+  if (is_failed_sync(code) && !sync_failed_) {
+    sync_failed_ = error;
+    sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  return error;
 }
 
 Result<void> Statement::prepare(Sqlite& db, std::string_view sql) {

@@ -7,6 +7,8 @@
 // Errors       see error_of(): exists, refused (disk full, a CHECK), timeout (locked), corrupt,
 //              too_large, os. Each but exists and refused by a rule is also logged, with SQLite's
 //              text.
+// Failed sync  sync_failed() from then on; see error_of() and on_commit(). SQLite itself would go on:
+//              it takes the success of a later sync for that of the lost bytes.
 // Why          SQL text is a literal of ours, values are bound: nothing a client sends is ever
 //              parsed. Text is stored and compared byte by byte, whatever bytes it holds.
 #pragma once
@@ -14,6 +16,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -40,6 +43,10 @@ class Sqlite {
 
   // Opens or creates the file; changes nothing in one that exists until tune() is called.
   Result<void> open(const Options& options);
+  // Writes the write-ahead log's own bytes over it and syncs. After a failed sync, until the machine
+  // restarts, reads show bytes that the disk never got and that no sync would write: whoever goes on
+  // behind them builds on nothing. To be called before the connection that goes on recovers them.
+  Result<void> renew_wal();
   // WAL, FULL, and the settings that distrust the file. Only for a file known to be ours.
   Result<void> tune();
   // One literal, or several with semicolons.
@@ -51,10 +58,17 @@ class Sqlite {
   int64_t changes() const { return sqlite3_changes64(db_); }
   sqlite3* raw() const { return db_; }
 
-  Error error_of(int code) const;
+  // A sync failed, once: nothing that is committed later is durable. Closing does not write then.
+  bool sync_failed() const { return sync_failed_.has_value(); }
+  Error sync_failure() const { return *sync_failed_; }
+
+  Error error_of(int code);
 
  private:
+  static int on_commit(void* self, sqlite3* db, const char* name, int wal_pages);
+
   sqlite3* db_ = nullptr;
+  std::optional<Error> sync_failed_;
   Options options_;
 };
 

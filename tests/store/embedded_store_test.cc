@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "engine/uring.h"
+#include "store/embedded/sqlite_vfs.h"
 #include "store/embedded/verify.h"
 #include "tests/store/log_world.h"
 
@@ -80,6 +81,35 @@ TEST(EmbeddedStore, KillLosesNothingAcknowledged) {
     ASSERT_NO_FATAL_FAILURE(world.adopt_and_check());
     EXPECT_TRUE(world.stores->report().damages.empty());
   }
+}
+
+// A failed sync of the users' database ends the process as one of the log does.
+TEST(EmbeddedStore, AFailedSyncOfTheDatabaseIsToldToEveryShardOnce) {
+  LogWorld world;
+  engine::FakeDisk disk;
+  SqliteVfs vfs("failing", disk, world.clock, world.random);
+  auto relational = Relational::open(
+      {.path = "ringtalk.db", .vfs_name = vfs.name(), .shards = 2, .jobs_max = 64}, world.clock);
+  ASSERT_TRUE(relational.has_value());
+  world.relational = relational->get();
+  ASSERT_TRUE(world.open(2));
+  const auto add = [&](const char* name) {
+    std::optional<bool> added;
+    EXPECT_TRUE(world.of(UserId(1)).store->add_users({{.name = name}}, [&](const auto& result) {
+      EXPECT_EQ(result.has_value(), world.failure.code == Errc::ok) << "told before the answers";
+      added = result.has_value();
+    }));
+    (*relational)->run_some();
+    world.turn();
+    return added;
+  };
+  EXPECT_EQ(add("alice"), true);
+  EXPECT_EQ(world.failures, 0);
+  disk.fail(engine::FakeDisk::Call::sync, 1, EIO);
+  EXPECT_EQ(add("bob"), false);
+  EXPECT_EQ(world.failure.os, EIO);
+  EXPECT_EQ(add("carol"), false);
+  EXPECT_EQ(world.failures, 2);
 }
 
 // The same over a real ring, real files and worker threads: what the fakes cannot get wrong.

@@ -60,6 +60,7 @@ class LogWorld {
     void on_failed(Error error) override {
       failed        = true;
       world.failure = error;
+      ++world.failures;
     }
 
     LogWorld& world;
@@ -80,8 +81,11 @@ class LogWorld {
   ~LogWorld() { drop(); }
 
   Result<void> open(uint32_t shards = 1) {
-    auto opened = EmbeddedStores::open(
-        {.homes = homes(shards), .segment_bytes = segment_bytes, .seed = 77}, disk, clock);
+    auto opened = EmbeddedStores::open({.homes         = homes(shards),
+                                        .segment_bytes = segment_bytes,
+                                        .seed          = 77,
+                                        .relational    = relational},
+                                       disk, clock);
     if (!opened) return std::unexpected(opened.error());
     stores      = std::move(*opened);
     shard_count = shards;
@@ -275,6 +279,8 @@ class LogWorld {
   std::vector<uint64_t> order;  // cookies of results, as they came
   uint64_t cookies = 0;
   Error failure;
+  int failures           = 0;  // told, by all shards
+  Relational* relational = nullptr;
 
   engine::SeededRandom random;
   uint64_t segment_bytes;

@@ -562,6 +562,30 @@ TEST_F(RelationalTest, LockedFileFailsWritersOnly) {
   EXPECT_TRUE(add({{.name = "bob"}}));
 }
 
+// Opening writes the log again under the write lock, so that it is nobody's who writes.
+TEST_F(RelationalTest, OpeningRenewsALogThatIsInUse) {
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &other), SQLITE_OK);
+  const auto run = [&](const char* sql) {
+    return sqlite3_exec(other, sql, nullptr, nullptr, nullptr);
+  };
+  ASSERT_EQ(run("SELECT count(*) FROM user"), SQLITE_OK);  // now the log stays when we close
+  ASSERT_TRUE(add({{.name = "alice", .nick = std::string(200'000, 'n')}}));
+  ASSERT_EQ(run("BEGIN IMMEDIATE"), SQLITE_OK);
+  EXPECT_EQ(Relational::open(options(), clock_).error().code, Errc::timeout);
+  ASSERT_EQ(run("INSERT INTO user (name) VALUES ('bob'); COMMIT"), SQLITE_OK);
+  EXPECT_GT(std::filesystem::file_size(path() + "-wal"), 200'000u);
+  open();
+  EXPECT_TRUE(account("alice"));
+  EXPECT_TRUE(account("bob"));
+  ASSERT_TRUE(add({{.name = "carol"}}));
+  EXPECT_EQ(run("INSERT INTO user (name) VALUES ('dave')"), SQLITE_OK);
+  sqlite3_close(other);
+  open();
+  EXPECT_EQ(relational_->load_user_states()->size(), 4u);
+  EXPECT_EQ(relational_->failure().code, Errc::ok);
+}
+
 TEST_F(RelationalTest, WorksOnItsOwnThreadForTwoShards) {
   relational_->start("sqlite");
   std::atomic<int> added = 0, taken = 0;
