@@ -132,9 +132,10 @@ void add_login(engine::ConfigSchema& schema, LoginSettings& login) {
 
 void add_rest(engine::ConfigSchema& schema, Settings& settings) {
   schema.section("messages", "What clients write to each other.");
-  schema.text("aes_key", settings.messages.aes_key, {32, 32},
-              "The key that is compiled into the clients (TeamTalk: aesKey), 32 characters: for texts "
-              "that the\nadministration writes. What clients write is stored as it comes.");
+  schema.text(
+      "aes_key", settings.messages.aes_key, {32, 32},
+      "The key that is compiled into the clients (TeamTalk: aesKey), 32 characters: for texts "
+      "that the\nadministration writes. What clients write is stored as it comes.");
   schema.section("store", "The embedded store under data_dir.");
   schema.bytes(
       "segment_bytes", settings.store.segment_bytes, {0, 4 * kGiB},

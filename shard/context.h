@@ -48,9 +48,9 @@ struct Context {
   const Limits& limits;
   Bus& bus;  // to other nodes
   Rosters& rosters;
-  Doors* doors       = nullptr;
-  Presence* presence = nullptr;
-  Groups* groups     = nullptr;
+  Doors* doors             = nullptr;
+  Presence* presence       = nullptr;
+  Groups* groups           = nullptr;
   Memberships* memberships = nullptr;
 
   SessionTable sessions;

@@ -213,8 +213,8 @@ struct OperatorAsk {
   uint32_t from;       // sessions: place in the session table
   uint32_t count_max;  // sessions
   OperatorQuestion question;
-  uint8_t devices;    // kick: see operator.h; post: MsgType
-  uint64_t since_ns;  // kick: logins that were asked for before end too; 0: only sessions do
+  uint8_t devices;        // kick: see operator.h; post: MsgType
+  uint64_t since_ns;      // kick: logins that were asked for before end too; 0: only sessions do
   uint32_t to;            // post: user or group
   engine::Payload* body;  // post: content
 };

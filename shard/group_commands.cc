@@ -174,16 +174,15 @@ Taken GroupCommands::create(Session& session, uint16_t sequence, Bytes body) {
     answer_create(session, group, GroupId{});
     return Taken::taken;
   }
-  const auto made =
-      context_.store.add_group({.name    = group.name,
-                                .avatar  = request.group_avatar(),
-                                .creator = session.user,
-                                .type    = store::kGroupTemporary,
-                                .members = group.members},
-                               [this, group](const Result<store::Group>& row) {
-                                 --asked_;
-                                 on_made(group, row);
-                               });
+  const auto made = context_.store.add_group({.name    = group.name,
+                                              .avatar  = request.group_avatar(),
+                                              .creator = session.user,
+                                              .type    = store::kGroupTemporary,
+                                              .members = group.members},
+                                             [this, group](const Result<store::Group>& row) {
+                                               --asked_;
+                                               on_made(group, row);
+                                             });
   if (made) {
     ++asked_;
     session.busy = true;
@@ -232,8 +231,7 @@ Taken GroupCommands::change(Session& session, uint16_t sequence, Bytes body) {
   const bool add  = type == IM::BaseDefine::GROUP_MODIFY_TYPE_ADD;
   auto users      = distinct(request.member_id_list());
   context_.charge(session, static_cast<uint32_t>(request.member_id_list_size()));
-  if (add)
-    std::erase_if(users, [&](UserId user) { return !context_.directory.reachable(user); });
+  if (add) std::erase_if(users, [&](UserId user) { return !context_.directory.reachable(user); });
   if (raw(group) == 0 || users.size() > members_max(context_.limits)) {
     answer_change(session, sequence, group, type, {}, {});
     return Taken::taken;
@@ -303,8 +301,7 @@ Taken GroupCommands::mute(Session& session, uint16_t sequence, Bytes body) {
         --asked_;
         Held* held = context_.memberships->find(user, group);
         if (done && held) held->muted = muted;
-        if (Session* asker = release(key))
-          answer_mute(*asker, sequence, group, done.has_value());
+        if (Session* asker = release(key)) answer_mute(*asker, sequence, group, done.has_value());
       });
   if (asked) {
     ++asked_;

@@ -367,15 +367,15 @@ bool Groups::dismiss(GroupId group, Room& room, Task task) {
 
 void Groups::announce(GroupId group, Room& room, Task task, GroupChange change, uint32_t first,
                       std::span<const UserId> changed, PayloadRef body) {
-  const GroupNewsHead head{.version      = room.row.version,
-                           .first        = first,
-                           .changed      = static_cast<uint32_t>(changed.size()),
-                           .user         = task.ask.user,
-                           .session      = task.ask.session,
-                           .change       = change,
-                           .type         = room.row.type,
-                           .only_changed =
-                               std::max(room.seats.size(), changed.size()) > kMembersListed};
+  const GroupNewsHead head{
+      .version      = room.row.version,
+      .first        = first,
+      .changed      = static_cast<uint32_t>(changed.size()),
+      .user         = task.ask.user,
+      .session      = task.ask.session,
+      .change       = change,
+      .type         = room.row.type,
+      .only_changed = std::max(room.seats.size(), changed.size()) > kMembersListed};
   PayloadRef notice;
   // Of a large group only a few who came or went are told, and without the list of the others: it would
   // be some 100 KiB for each of a million connections.

@@ -222,12 +222,11 @@ Result<void> History::read(uint64_t cookie) {
   const Read& read = reads_[cookie >> 16];
   const Span span  = read.spans[cookie & 0xffff];
   const auto room  = kHistoryBytesMax - std::min<uint64_t>(read.bytes, kHistoryBytesMax - 1);
-  return context_.store.read_page(
-      {.conversation = read.ask.conversation,
-       .from         = span.from,
-       .count        = span.count,
-       .bytes_max    = static_cast<uint32_t>(room),
-       .cookie       = cookie});
+  return context_.store.read_page({.conversation = read.ask.conversation,
+                                   .from         = span.from,
+                                   .count        = span.count,
+                                   .bytes_max    = static_cast<uint32_t>(room),
+                                   .cookie       = cookie});
 }
 
 void History::on_turn() {

@@ -52,8 +52,8 @@ struct Limits {
   uint32_t wrong_passwords_max        = 10;
   uint32_t wrong_password_window_s    = 1800;
   uint32_t token_hours                = 24;
-  uint32_t group_members_max          = 2000;   // that members may bring together
-  bool group_session_revive           = false;  // see SessionList
+  uint32_t group_members_max          = 2000;       // that members may bring together
+  bool group_session_revive           = false;      // see SessionList
   uint32_t anonymous_per_address      = 256;        // of one shard, as the next
   uint32_t connects_per_second        = 200;        // from one address
   uint64_t repeat_window_bytes        = 64 * kMiB;  // whole process

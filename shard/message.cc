@@ -68,8 +68,7 @@ Messages::Checked Messages::fingerprints(UserId author, uint16_t sequence,
   Checked checked{.to           = message.to_session_id,
                   .conversation = conversation_of(author, message),
                   .content      = mix(body ^ mix(target))};
-  checked.repeat_key =
-      RepeatWindow::sequence_key(checked.content ^ mix(raw(author)), sequence);
+  checked.repeat_key = RepeatWindow::sequence_key(checked.content ^ mix(raw(author)), sequence);
   if (message.client_msg_id) {
     const Bytes id     = *message.client_msg_id;
     checked.client_key = mix(XXH3_64bits(id.data(), id.size()) ^ mix(raw(author))) | 1;
@@ -118,9 +117,9 @@ Result<void> Messages::post(UserId author, const MessageDataView& message, Poste
   if (!context_.directory.reachable(author) || (!group && !context_.directory.reachable(to)))
     return fail(Errc::not_found);
   if (!group && to == author) return fail(Errc::refused);
-  Checked checked    = fingerprints(author, 0, message);
-  checked.repeat_key = 0;
-  posting_           = std::move(done);
+  Checked checked     = fingerprints(author, 0, message);
+  checked.repeat_key  = 0;
+  posting_            = std::move(done);
   const auto admitted = admit(author, nullptr, 0, message, checked);
   posting_            = nullptr;
   if (!admitted) return std::unexpected(admitted.error());
@@ -185,8 +184,8 @@ Result<uint32_t> Messages::admit(UserId author, Session* session, uint16_t seque
       return fail(Errc::full);
     }
     const uint32_t pending = make_pending(session, sequence, head, checked);
-    context_.mailbox.push(
-        place_at, Event::of(AppendAsk{pending, key, pack(head, message.data).release()}));
+    context_.mailbox.push(place_at,
+                          Event::of(AppendAsk{pending, key, pack(head, message.data).release()}));
     return pending;
   }
   if (conversation.is_group()) {
@@ -559,10 +558,10 @@ void Messages::admitted(uint32_t index) {
 
 void Messages::finish_placement(uint32_t index, Error error, uint32_t msg_id, uint32_t time,
                                 Bytes body) {
-  Placement placement          = std::move(placements_[index]);
-  placements_[index].reserved  = false;
-  const GroupId group          = placement.head.conversation.group();
-  const bool admitted          = placement.admitted;
+  Placement placement         = std::move(placements_[index]);
+  placements_[index].reserved = false;
+  const GroupId group         = placement.head.conversation.group();
+  const bool admitted         = placement.admitted;
   drop_placement(index);
   tell_outcome(std::move(placement), error, msg_id, time, body);
   if (admitted) context_.groups->decided(group);
@@ -576,9 +575,9 @@ void Messages::tell_outcome(Placement placement, Error error, uint32_t msg_id, u
   if (placement.origin == context_.self) {
     decided(placement.pending, error, msg_id, time, body);
   } else {
-    context_.mailbox.reply(placement.origin, Event::of(AppendDone{placement.pending, msg_id, time,
-                                                                  error,
-                                                                  placement.message.release()}));
+    context_.mailbox.reply(
+        placement.origin,
+        Event::of(AppendDone{placement.pending, msg_id, time, error, placement.message.release()}));
   }
   const UserId to         = group ? UserId{} : head.conversation.peer_of(head.author);
   const uint32_t receiver = context_.home_of(to);

@@ -134,9 +134,8 @@ void Operator::answer(uint32_t to, const OperatorDone& done) {
 
 void Operator::put_message(uint32_t from, const OperatorAsk& ask) {
   const PayloadRef body = PayloadRef::adopt(ask.body);
-  const proto::MessageDataView message{.to_session_id = ask.to,
-                                       .type          = proto::MessageType(ask.devices),
-                                       .data          = body.bytes()};
+  const proto::MessageDataView message{
+      .to_session_id = ask.to, .type = proto::MessageType(ask.devices), .data = body.bytes()};
   const auto posted = [this, from, ticket = ask.ticket](Error error, uint32_t id, uint32_t time) {
     answer(from, {.ticket = ticket, .next = id, .kicked = time, .error = error});
   };

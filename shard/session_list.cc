@@ -277,8 +277,7 @@ void SessionList::hide(uint32_t index) {
   const auto done        = [this, index](Result<void> hidden) { removed(index, hidden); };
   Result<void> asked;
   if (!removal.conversation.is_group()) {
-    asked = context_.store.hide_session(removal.user,
-                                        removal.conversation.peer_of(removal.user),
+    asked = context_.store.hide_session(removal.user, removal.conversation.peer_of(removal.user),
                                         removal.newest, done);
   } else {
     const GroupId group = removal.conversation.group();

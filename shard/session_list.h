@@ -47,7 +47,7 @@ struct SessionFound {
 
 class SessionList {
  public:
-  static constexpr uint32_t kListMax   = 100;  // rows of one answer
+  static constexpr uint32_t kListMax   = 100;         // rows of one answer
   static constexpr uint64_t kCookieBit = 1ull << 62;  // marks our pages among the store's results
 
   SessionList(Context& context, ReadMarks& read_marks)

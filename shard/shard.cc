@@ -33,14 +33,14 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
       .client_repeats = RepeatWindow(window / 4, kClientRepeatKeepS, RepeatWindow::Places::by_key),
       .watch          = DeliveryWatch(4 * kMiB / setup_.shards, setup_.limits.delivery_ack_wait_s),
   });
-  messages_          = std::make_unique<Messages>(*context_);
-  history_           = std::make_unique<History>(*context_);
-  unread_            = std::make_unique<Unread>(*context_);
-  read_marks_        = std::make_unique<ReadMarks>(*context_);
-  session_list_      = std::make_unique<SessionList>(*context_, *read_marks_);
-  contacts_          = std::make_unique<Contacts>(*context_);
-  presence_          = std::make_unique<Presence>(*context_);
-  context_->presence = presence_.get();
+  messages_             = std::make_unique<Messages>(*context_);
+  history_              = std::make_unique<History>(*context_);
+  unread_               = std::make_unique<Unread>(*context_);
+  read_marks_           = std::make_unique<ReadMarks>(*context_);
+  session_list_         = std::make_unique<SessionList>(*context_, *read_marks_);
+  contacts_             = std::make_unique<Contacts>(*context_);
+  presence_             = std::make_unique<Presence>(*context_);
+  context_->presence    = presence_.get();
   memberships_          = std::make_unique<Memberships>(*context_);
   context_->memberships = memberships_.get();
   groups_               = std::make_unique<Groups>(*context_, *messages_);
@@ -51,10 +51,10 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   push_settings_        = std::make_unique<PushSettings>(*context_);
   login_                = std::make_unique<Login>(*context_, setup_.login);
   operator_             = std::make_unique<Operator>(*context_, *login_, *messages_);
-  dispatch_             = std::make_unique<Dispatch>(
-      *context_, *login_, *messages_, *history_, *unread_, *read_marks_, *session_list_,
-      *contacts_, *group_commands_, *profile_edit_, *push_settings_);
-  gateway_ = &gateway;
+  dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
+                                         *read_marks_, *session_list_, *contacts_, *group_commands_,
+                                         *profile_edit_, *push_settings_);
+  gateway_  = &gateway;
   setup_.loop.set_client(*this);
   setup_.loop.metrics().set(engine::Gauge::tick_time, static_cast<int64_t>(setup_.loop.now_ns()));
   tick_due_ns_ = setup_.loop.now_ns() + kTickNs;
@@ -284,9 +284,9 @@ void Shard::on_failed(Error error) {
 
 bool Shard::quiet() const {
   return messages_->idle() && history_->idle() && unread_->idle() && read_marks_->idle() &&
-         session_list_->idle() && contacts_->idle() && memberships_->idle() &&
-         groups_->idle() && group_commands_->idle() && profile_edit_->idle() &&
-         push_settings_->idle() && context_->store.idle();
+         session_list_->idle() && contacts_->idle() && memberships_->idle() && groups_->idle() &&
+         group_commands_->idle() && profile_edit_->idle() && push_settings_->idle() &&
+         context_->store.idle();
 }
 
 void Shard::drain_turn() {

@@ -252,26 +252,26 @@ uint32_t Unread::count_of(UserId user, const Item& item, uint32_t small_read,
   const uint32_t since  = item.head.newest - item.wanted.cursor;
   const uint32_t hidden = item.head.hidden - hidden_read;
   if (item.wanted.conversation.is_group()) return since > hidden ? since - hidden : 0;
-  const uint32_t small  = item.head.small_count - small_read;
-  const uint32_t own    = user == item.wanted.conversation.small() ? small : since - small;
+  const uint32_t small = item.head.small_count - small_read;
+  const uint32_t own   = user == item.wanted.conversation.small() ? small : since - small;
   return since - own > hidden ? since - own - hidden : 0;
 }
 
 void Unread::list(Tally& tally, const Item& item, const store::Message& newest) {
   // One entry of a type that a client does not know would make it drop the whole answer.
   if (!IM::BaseDefine::MsgType_IsValid(newest.type)) return;
-  const Bytes body = shown_body(newest);
+  const Bytes body                  = shown_body(newest);
   const ConversationId conversation = item.wanted.conversation;
   const bool group                  = conversation.is_group();
-  const UnreadFound entry{.peer   = group ? raw(conversation.group())
-                                          : raw(conversation.peer_of(tally.user)),
-                          .author = newest.author,
-                          .count  = item.count,
-                          .newest = item.head.newest,
-                          .time   = newest.time,
-                          .bytes  = static_cast<uint32_t>(body.size()),
-                          .type   = newest.type,
-                          .group  = group};
+  const UnreadFound entry{
+      .peer   = group ? raw(conversation.group()) : raw(conversation.peer_of(tally.user)),
+      .author = newest.author,
+      .count  = item.count,
+      .newest = item.head.newest,
+      .time   = newest.time,
+      .bytes  = static_cast<uint32_t>(body.size()),
+      .type   = newest.type,
+      .group  = group};
   const auto head = std::as_bytes(std::span(&entry, 1));
   tally.found.insert(tally.found.end(), head.begin(), head.end());
   tally.found.insert(tally.found.end(), body.begin(), body.end());

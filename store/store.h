@@ -189,10 +189,10 @@ inline constexpr uint8_t kGroupTemporary = 2;  // made by users
 struct Group {
   GroupId id{};
   std::string name, avatar;
-  UserId creator{};        // 0: the administration
-  uint8_t type     = 0;    // kGroupNormal, kGroupTemporary
-  uint32_t version = 0;    // rises with every change
-  uint32_t members = 0;    // how many
+  UserId creator{};      // 0: the administration
+  uint8_t type     = 0;  // kGroupNormal, kGroupTemporary
+  uint32_t version = 0;  // rises with every change
+  uint32_t members = 0;  // how many
   uint32_t created = 0;
 };
 
@@ -229,10 +229,10 @@ struct MembersChanged {
 // A user's side of a group.
 struct Membership {
   GroupId group{};
-  uint32_t version = 0;  // of the group when this was read
-  uint32_t first   = 0;
-  uint8_t type     = 0;
-  bool muted       = false;
+  uint32_t version   = 0;  // of the group when this was read
+  uint32_t first     = 0;
+  uint8_t type       = 0;
+  bool muted         = false;
   uint32_t hidden_to = 0;  // newest id when he took it off his conversation list; 0: it is on it
 };
 
@@ -331,27 +331,24 @@ class Store {
                                     Callback<void> done) = 0;
 
   // Groups. One that was dismissed is not found. Changes of one group are asked for one after another.
-  virtual Result<void> add_group(NewGroup group, Callback<Group> done)   = 0;
-  virtual Result<void> find_group(GroupId id, Callback<Group> done)      = 0;  // not_found
+  virtual Result<void> add_group(NewGroup group, Callback<Group> done) = 0;
+  virtual Result<void> find_group(GroupId id, Callback<Group> done)    = 0;  // not_found
   virtual Result<void> list_groups(GroupId after, uint32_t limit,
-                                   Callback<std::vector<Group>> done)    = 0;
+                                   Callback<std::vector<Group>> done)  = 0;
   // Raises the version.
   virtual Result<void> update_group(GroupId id, GroupPatch patch,
-                                    Callback<Group> done)                = 0;  // not_found
-  virtual Result<void> dismiss_group(GroupId id, Callback<void> done)    = 0;  // not_found
+                                    Callback<Group> done)             = 0;  // not_found
+  virtual Result<void> dismiss_group(GroupId id, Callback<void> done) = 0;  // not_found
   // In the order of their ids.
   virtual Result<void> list_members(GroupId id, UserId after, uint32_t limit,
-                                    Callback<std::vector<Member>> done)  = 0;
+                                    Callback<std::vector<Member>> done) = 0;
   // Raises the version, also when nobody was changed. not_found; too_large: more than kMembersPerCall.
-  virtual Result<void> change_members(MemberChange change,
-                                      Callback<MembersChanged> done)     = 0;
+  virtual Result<void> change_members(MemberChange change, Callback<MembersChanged> done) = 0;
   // not_found: he is not in it.
-  virtual Result<void> mute_group(UserId user, GroupId group, bool muted,
-                                  Callback<void> done)                   = 0;
+  virtual Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) = 0;
   virtual Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to,
-                                  Callback<void> done)                   = 0;
-  virtual Result<void> list_memberships(UserId user,
-                                        Callback<std::vector<Membership>> done) = 0;
+                                  Callback<void> done)                                         = 0;
+  virtual Result<void> list_memberships(UserId user, Callback<std::vector<Membership>> done)   = 0;
 
   // The user's only token from now on; whoever else had registered the same one has none any more.
   virtual Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) = 0;

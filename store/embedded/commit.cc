@@ -11,8 +11,7 @@ namespace {
 
 constexpr uint64_t kFooterFixedBytes = kFooterHeaderBytes + kTrailerBytes;
 // What one row may add to the footer: a head, a repeat, and in a group its author's read position.
-constexpr uint64_t kFooterRowBytes =
-    sizeof(HeadEntry) + sizeof(RepeatEntry) + sizeof(CursorEntry);
+constexpr uint64_t kFooterRowBytes = sizeof(HeadEntry) + sizeof(RepeatEntry) + sizeof(CursorEntry);
 
 // What a batch may need besides its rows: block records, cursors and their footer entries.
 constexpr uint64_t overhead_bytes(uint64_t rows) {

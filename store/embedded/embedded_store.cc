@@ -292,8 +292,7 @@ Result<void> EmbeddedStore::hide_group(UserId user, GroupId group, uint32_t hidd
   return owner_.options_.relational->hide_group(shard_, user, group, hidden_to, std::move(done));
 }
 
-Result<void> EmbeddedStore::list_memberships(UserId user,
-                                             Callback<std::vector<Membership>> done) {
+Result<void> EmbeddedStore::list_memberships(UserId user, Callback<std::vector<Membership>> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
   return owner_.options_.relational->list_memberships(shard_, user, std::move(done));
 }

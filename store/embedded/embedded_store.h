@@ -86,7 +86,8 @@ class EmbeddedStore final : public Store, private CommitListener {
                             Callback<std::vector<Member>> done) override;
   Result<void> change_members(MemberChange change, Callback<MembersChanged> done) override;
   Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) override;
-  Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to, Callback<void> done) override;
+  Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to,
+                          Callback<void> done) override;
   Result<void> list_memberships(UserId user, Callback<std::vector<Membership>> done) override;
   Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) override;
   Result<void> clear_push_token(UserId user, Callback<void> done) override;

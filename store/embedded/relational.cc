@@ -489,8 +489,7 @@ Result<void> Relational::change_members(uint32_t shard, MemberChange change,
                                         Callback<MembersChanged> done) {
   if (change.users.size() > kMembersPerCall) return fail(Errc::too_large);
   return call<MembersChanged, true>(
-      shard, [this, change = std::move(change)] { return write_members(change); },
-      std::move(done));
+      shard, [this, change = std::move(change)] { return write_members(change); }, std::move(done));
 }
 
 Result<void> Relational::mute_group(uint32_t shard, UserId user, GroupId group, bool muted,
@@ -503,7 +502,8 @@ Result<void> Relational::mute_group(uint32_t shard, UserId user, GroupId group, 
 Result<void> Relational::hide_group(uint32_t shard, UserId user, GroupId group, uint32_t hidden_to,
                                     Callback<void> done) {
   return call<void, true>(
-      shard, [this, user, group, hidden_to] { return mark_member(hide_group_, user, group, hidden_to); },
+      shard,
+      [this, user, group, hidden_to] { return mark_member(hide_group_, user, group, hidden_to); },
       std::move(done));
 }
 
@@ -1105,16 +1105,17 @@ Result<std::vector<Membership>> Relational::select_memberships(UserId user) {
   Query query(list_memberships_);
   query.bind(1, raw(user)).bind(2, kConversationsMax);
   return all_rows(query, [](const Query& row) {
-    return Membership{.group   = GroupId(static_cast<uint32_t>(row.integer(0))),
-                      .version = static_cast<uint32_t>(row.integer(1)),
-                      .first   = static_cast<uint32_t>(row.integer(2)),
-                      .type    = static_cast<uint8_t>(row.integer(3)),
-                      .muted   = row.integer(4) != 0,
+    return Membership{.group     = GroupId(static_cast<uint32_t>(row.integer(0))),
+                      .version   = static_cast<uint32_t>(row.integer(1)),
+                      .first     = static_cast<uint32_t>(row.integer(2)),
+                      .type      = static_cast<uint8_t>(row.integer(3)),
+                      .muted     = row.integer(4) != 0,
                       .hidden_to = static_cast<uint32_t>(row.integer(5))};
   });
 }
 
-Result<void> Relational::mark_member(Statement& statement, UserId user, GroupId group, int64_t value) {
+Result<void> Relational::mark_member(Statement& statement, UserId user, GroupId group,
+                                     int64_t value) {
   Query query(statement);
   if (auto ran = query.bind(1, raw(group)).bind(2, raw(user)).bind(3, value).run(); !ran)
     return ran;

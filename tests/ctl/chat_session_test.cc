@@ -785,10 +785,10 @@ TEST_F(ChatSessionTest, EverySplitGivesTheSameEvents) {
 
 TEST_F(ChatSessionTest, BentStreamsNeverCrash) {
   std::mt19937 random(23);
-  const std::string stream = push(kBob, kAlice, 1, proto::TextCodec().encrypt("a")) + ack(501, kBob, 2) +
-                             history_answer(502, kBob, {{2, kBob, "two"}, {1, kAlice, "one"}}) +
-                             push(kBob, kAlice, 3, "abcd", 2) + read_notify(kBob, 2) +
-                             stat_notify(kBob, true);
+  const std::string stream =
+      push(kBob, kAlice, 1, proto::TextCodec().encrypt("a")) + ack(501, kBob, 2) +
+      history_answer(502, kBob, {{2, kBob, "two"}, {1, kAlice, "one"}}) +
+      push(kBob, kAlice, 3, "abcd", 2) + read_notify(kBob, 2) + stat_notify(kBob, true);
   for (int round = 0; round < 5000; ++round) {
     ChatSession fresh({.name = "alice", .secret = "x", .first_sequence = 500});
     fresh.on_connected(now);
