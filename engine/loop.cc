@@ -1,5 +1,7 @@
 #include "engine/loop.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "engine/stream.h"
@@ -25,6 +27,7 @@ void Loop::turn(bool may_sleep) {
     bell_.fall_asleep();
     if (client_->work_waits()) wait_ns = 0;
   }
+  if (wait_ns == 0 && client_->lets_others_first()) ::sched_yield();
   stale_ = true;  // completions run behind the wait, inside turn()
   ring_.turn(wait_ns);
   iovecs_.clear();  // those of the previous turn's sends are submitted now

@@ -34,6 +34,9 @@ class LoopClient {
   virtual void on_turn_end() = 0;
   // True: do not sleep.
   virtual bool work_waits() = 0;
+  // Of what waits nothing is urgent, and the kernel's threads have work of ours (a commit's sync): they go
+  // first, where they share this core. Else they would wait for a whole slice of the scheduler, 3 ms.
+  virtual bool lets_others_first() { return false; }
   // Sleep no longer than until then (monotonic): for who needs a finer time than the timers' tick.
   virtual uint64_t wake_ns() { return UINT64_MAX; }
 };

@@ -290,7 +290,7 @@ void Memberships::on_turn() {
     walks_.pop_front();
     LocalGroup& group = groups_[local];
     if (group.walking.empty()) begin_walk(group);
-    left -= std::min(left, 1 + walk(group, std::min(left, kPushesAtOnce)));
+    left -= std::min(left, 1 + walk(group, left));
     if (!group.walking.empty() || !group.queue.empty()) {
       walks_.push_back(local);
       continue;

@@ -9,7 +9,7 @@
 //         A list read at login may be older or newer than news that come meanwhile: versions decide.
 // Walk    All that waits for a group goes to each connection in one piece, encoded once. A connection
 //         that was passed already gets nothing twice, one that was not gets everything (drop()).
-// Bound   kPushesPerTurn connections a turn, shared by the groups in turn. What waits is bounded by the
+// Bound   kPushesPerTurn connections a turn, the groups one after another. What waits is bounded by the
 //         group's home (groups.h): it sends on only when it has heard.
 // Memory  16 bytes per connection and group in the arrays, 28 per user and group beside them.
 // Thread rule  The users' home shard.
@@ -90,8 +90,7 @@ class Memberships {
   }
 
  private:
-  static constexpr uint32_t kPushesPerTurn = 128;
-  static constexpr uint32_t kPushesAtOnce  = 64;  // then the next group
+  static constexpr uint32_t kPushesPerTurn = 64;  // half a millisecond, most of it in the kernel
   static constexpr size_t kItemsJoined     = 64;
   static constexpr size_t kBytesJoined     = 32 * kKiB;
 

@@ -88,6 +88,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
   void on_turn() override;
   void on_turn_end() override;
   bool work_waits() override;
+  bool lets_others_first() override {
+    return memberships_->work_waits() && !context_->store.idle();
+  }
 
   // --- store::Sink
   void on_appended(const store::Appended& result) override { messages_->on_appended(result); }
