@@ -39,6 +39,13 @@ void look_at_descriptors(const Scenario& s, Examination& e) {
   e.findings.push_back(
       {Grade::good, fmt::format("{} descriptors per ring, {} connections: {} {}", nofile,
                                 s.connections, e.threads, e.threads == 1 ? "ring" : "rings")});
+  const uint64_t unit  = std::max(2u, s.group_size);
+  const uint64_t share = (s.connections / unit + e.threads - 1) / e.threads * unit;
+  if (share > per_ring)
+    e.findings.push_back(
+        {Grade::fatal, fmt::format("the members of a group are on one ring, whose table holds {}, "
+                                   "and {} are wanted (RLIMIT_NOFILE)",
+                                   per_ring, share)});
   if (s.threads > 0 && needed > s.threads)
     e.findings.push_back(
         {Grade::note, fmt::format("threads = {}, raised to {}: a ring's table holds "

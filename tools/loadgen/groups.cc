@@ -23,8 +23,9 @@ namespace {
 
 using proto::CommandId;
 
-constexpr uint64_t kAnswerMs      = 2000;
-constexpr uint32_t kMembersAtOnce = 1000;  // of one request: well below 64 KiB
+constexpr uint64_t kAnswerMs      = 5000;
+constexpr uint32_t kMembersAtOnce = 1000;    // of one request: well below 64 KiB
+constexpr uint32_t kMembersBulk   = 20'000;  // what the admin API takes in one request
 
 // One blocking connection.
 class Line {
@@ -115,7 +116,42 @@ bool add_members(Line& line, const Account& owner, uint32_t group,
   return true;
 }
 
+// By hand, as users are: a list of 20,000 numbers.
+std::string id_list(std::span<const Account> accounts) {
+  std::string list = "[";
+  for (const Account& account : accounts)
+    fmt::format_to(std::back_inserter(list), "{}{}", list.size() == 1 ? "" : ",", account.id);
+  return list + "]";
+}
+
 }  // namespace
+
+MadeGroups make_large_groups(Admin& admin, std::span<const Account> accounts, uint32_t size) {
+  MadeGroups made;
+  for (size_t at = 0; at + size <= accounts.size(); at += size) {
+    const auto members = accounts.subspan(at, size);
+    const size_t first = std::min<size_t>(size, kMembersBulk);
+    const Answer added =
+        admin.post("/api/v1/groups", fmt::format(R"({{"name":"load {}","members":{}}})", at / size,
+                                                 id_list(members.first(first))));
+    const uint32_t id = added.ok() ? added.value.value("id", 0u) : 0;
+    if (id == 0) {
+      made.problem = "making a group: " + (added.ok() ? "the answer names none" : added.problem);
+      return made;
+    }
+    for (size_t from = first; from < size; from += kMembersBulk) {
+      const auto some     = members.subspan(from, std::min<size_t>(kMembersBulk, size - from));
+      const Answer answer = admin.post(fmt::format("/api/v1/groups/{}/members", id),
+                                       fmt::format(R"({{"add":{}}})", id_list(some)));
+      if (!answer.ok()) {
+        made.problem = fmt::format("members of group {}: {}", id, answer.problem);
+        return made;
+      }
+    }
+    made.ids.push_back(id);
+  }
+  return made;
+}
 
 MadeGroups make_groups(const engine::Address& server, std::span<const Account> accounts,
                        uint32_t size, bool pc) {

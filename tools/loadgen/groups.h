@@ -1,7 +1,10 @@
-// Groups: makes the groups of a run as their first members would: login, 0x0405, members by 0x0407.
+// Groups: makes the groups of a run before its load.
 //
-// Errors  A server that does not answer 0x0405 within kAnswerMs has no groups: Made::unsupported.
-// Cost    Blocking, one connection after the other, before the load.
+//   small ones as their first members would: login, 0x0405, members by 0x0407
+//   larger ones than members may bring together (limits.group_members_max) through the admin API
+//
+// Errors  A server that does not answer 0x0405 within kAnswerMs has no groups: MadeGroups::unsupported.
+// Cost    Blocking, one request after the other.
 #pragma once
 
 #include <cstdint>
@@ -23,5 +26,6 @@ struct MadeGroups {
 // Groups of `size` in the order of the accounts; what is left over is in none.
 MadeGroups make_groups(const engine::Address& server, std::span<const Account> accounts,
                        uint32_t size, bool pc);
+MadeGroups make_large_groups(Admin& admin, std::span<const Account> accounts, uint32_t size);
 
 }  // namespace ringtalk::loadgen

@@ -19,11 +19,12 @@
 namespace ringtalk::loadgen {
 namespace {
 
-constexpr uint64_t kStepNs      = 10 * kNsPerMs;  // the conductor's sleep
-constexpr uint32_t kSourceNets  = 1u << 14;       // networks of 256 in 127.64.0.0/10
-constexpr uint32_t kSourceFirst = 0x7f40'0001;
-constexpr double kOwnCpuMax     = 0.9;
-constexpr double kLateShareMax  = 0.001;
+constexpr uint64_t kStepNs          = 10 * kNsPerMs;  // the conductor's sleep
+constexpr uint32_t kSourceNets      = 1u << 14;       // networks of 256 in 127.64.0.0/10
+constexpr uint32_t kSourceFirst     = 0x7f40'0001;
+constexpr double kOwnCpuMax         = 0.9;
+constexpr double kLateShareMax      = 0.001;
+constexpr uint32_t kGroupMembersMax = 2000;  // the server's default
 
 volatile sig_atomic_t interrupted = 0;
 void on_interrupt(int) { interrupted = interrupted + 1; }
@@ -305,13 +306,23 @@ class Conductor {
       sum.storm_over_ns = std::max(sum.storm_over_ns, one.storm_over_ns);
       sum.drain_ns      = std::max(sum.drain_ns, one.drain_ns);
       sum.drained       = sum.drained && one.drained;
+      sum.watch.merge(one.watch);
     }
+    check_watched();
     if (!r_.problem.empty()) {
       for (const auto& [kind, count] : sum.errors)
         r_.problem += fmt::format("; {} x {}", count, kind);
       return;
     }
     judge();
+  }
+
+  // Each has seen all up to his newest, or that was told before; so what is missing is above it.
+  void check_watched() {
+    const Watch& watch = r_.sum.watch;
+    for (uint64_t n = watch.missing(); n > 0; --n)
+      r_.sum.anomalies.add(Anomaly::undelivered, "of the watched group, newest id", s_.watch_group,
+                           watch.newest);
   }
 
   void judge() {
@@ -359,6 +370,21 @@ void fail_run(RunResult& result, int exit_code, std::string problem) {
   result.problem   = std::move(problem);
 }
 
+// Members may bring together so many; larger groups are the operator's.
+MadeGroups groups_of(const Scenario& s, const Target& target, Admin& admin,
+                     const nlohmann::json& status, std::span<const Account> accounts) {
+  uint32_t members_max = kGroupMembersMax;
+  if (const auto limits = status.find("limits"); limits != status.end() && limits->is_object())
+    members_max = limits->value("group_members_max", kGroupMembersMax);
+  if (s.group_size <= members_max)
+    return make_groups(target.server, accounts, s.group_size, s.client == "pc");
+  if (!target.token.empty()) return make_large_groups(admin, accounts, s.group_size);
+  return {.problem =
+              fmt::format("groups of more than {} are made through the admin API: --data-dir "
+                          "or --admin-token-file is needed",
+                          members_max)};
+}
+
 }  // namespace
 
 void run_scenario(const Scenario& scenario, const Target& target, Accounts& accounts,
@@ -389,8 +415,8 @@ void run_scenario(const Scenario& scenario, const Target& target, Accounts& acco
   }
   MadeGroups groups;
   if (scenario.group_size > 0) {
-    groups = make_groups(target.server, std::span(accounts.list).first(scenario.connections),
-                         scenario.group_size, scenario.client == "pc");
+    groups = groups_of(scenario, target, admin, status.value,
+                       std::span(accounts.list).first(scenario.connections));
     if (!groups.problem.empty())
       return fail_run(result, groups.unsupported ? kExitUnsupported : kExitTrouble, groups.problem);
   }

@@ -133,6 +133,21 @@ ordered_json server_json(const Examination& e) {
   return out;
 }
 
+// Times as of the monotonic clock, to compare with when others wrote; what is shown of them is rounded.
+ordered_json watch_json(uint32_t group, const Watch& watch) {
+  if (group == 0) return nullptr;
+  ordered_json messages = ordered_json::array();
+  for (size_t i = 0; i < watch.messages.size(); ++i)
+    messages.push_back({{"id", i + 1},
+                        {"connections", watch.messages[i].connections},
+                        {"first_ns", watch.messages[i].first_ns},
+                        {"last_ns", watch.messages[i].last_ns}});
+  return {{"group", group},
+          {"connections", watch.watchers},
+          {"missing", watch.missing()},
+          {"messages", messages}};
+}
+
 std::string verdict_of(const RunResult& r) {
   if (!r.problem.empty()) return r.exit_code == kExitUnsupported ? "unsupported" : "failed";
   if (r.exit_code == kExitAnomaly) return r.void_reasons.empty() ? "anomaly" : "anomaly, void";
@@ -221,11 +236,13 @@ ordered_json report_document(const RunResult& r, const std::vector<std::string>&
         {"connect_login", latency_json(sum.connect_login)},
         {"login", latency_json(t.login)},
         {"history", latency_json(t.history)},
+        {"heartbeat", latency_json(t.heartbeat)},
         {"lateness", latency_json(t.lateness)}}},
       {"late", {{"limit_us", us(late)}, {"share", rounded(share_above(t.lateness, late), 6)}}},
       {"anomalies", anomalies},
       {"anomalies_total", sum.anomalies.total()},
       {"anomaly_samples", sum.anomalies.samples()},
+      {"watch", watch_json(r.scenario.watch_group, sum.watch)},
       {"unknown", sum.unknown},
       {"errors", sum.errors},
       {"server_usage", usage_json(r.server, r.measured_s, sum.measured.acked)},

@@ -103,6 +103,14 @@ std::string counts(const Json& d) {
     out += fmt::format("  heartbeats     {:>12}     {} answered\n",
                        number_text(d.at("total").at("heartbeats")),
                        number_text(d.at("total").at("heartbeats_answered")));
+  if (d.contains("watch") && d["watch"].is_object()) {
+    for (const Json& message : d["watch"].at("messages"))
+      out += fmt::format(
+          "  group message  {:>12}     on {} connections, {:.3f} s from the first to "
+          "the last\n",
+          message.at("id").get<uint32_t>(), number_text(message.at("connections")),
+          (message.at("last_ns").get<double>() - message.at("first_ns").get<double>()) / 1e9);
+  }
   if (d.at("storm_over_s").get<double>() > 0)
     out += fmt::format("  storm over     {:>12.3f} s\n", d.at("storm_over_s").get<double>());
   out += fmt::format("  drain          {:>12.3f} s{}\n", d.at("drain").at("seconds").get<double>(),
@@ -151,7 +159,9 @@ std::string report_text(const Json& d) {
   out += latency_line("ack", l.at("ack")) + latency_line("delivery", l.at("delivery")) +
          latency_line("login", l.at("login")) +
          latency_line("login, connect", l.at("connect_login")) +
-         latency_line("history", l.at("history")) + latency_line("own lateness", l.at("lateness"));
+         latency_line("history", l.at("history")) +
+         (l.contains("heartbeat") ? latency_line("heartbeat", l["heartbeat"]) : "") +
+         latency_line("own lateness", l.at("lateness"));
   out += fmt::format("\nuse              {:>10} {:>14} {:>12} {:>12} {:>12} {:>14}\n", "cores",
                      "CPU/message", "RSS before", "connected", "after", "RSS/connection");
   const double connections = d.at("scenario").at("connections");

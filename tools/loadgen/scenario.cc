@@ -38,6 +38,8 @@ std::vector<std::string> conflicts(const Scenario& s) {
     problems.push_back(
         "group_size: groups are checked with everybody there; offline_percent, slow_percent, "
         "churn_rate, storm_percent and history_rate are of pairs");
+  if (s.group_size > 0 && s.watch_group > 0)
+    problems.push_back("watch_group: a run either makes groups or watches one");
   if (s.group_size == 1) problems.push_back("group_size: a group has at least two members");
   return problems;
 }
@@ -72,6 +74,10 @@ engine::ConfigSchema scenario_schema(Scenario& s) {
   schema.number(
       "group_size", s.group_size, {0, 100'000},
       "Members of a group; 0: people talk in pairs. The connections form as many groups.");
+  schema.number(
+      "watch_group", s.watch_group, {0, UINT32_MAX},
+      "Id of a group of all users in which others write, from its first message on: who gets\n"
+      "what is counted. 0: none.");
   schema.number("rate", s.rate, {0, 10'000'000},
                 "Messages per second of the whole generator, by a fixed schedule (open loop).");
   schema.number("burst", s.burst, {1, 1000},
@@ -97,9 +103,10 @@ engine::ConfigSchema scenario_schema(Scenario& s) {
                 "Connections that may be under way at once, from connect to the login's answer.");
   schema.number("login_rate", s.login_rate, {0, 1'000'000},
                 "Logins per second while connecting. 0: as fast as logins_in_flight lets them.");
-  schema.boolean("redial", s.redial,
-                 "Whether somebody whose connection is lost logs in again. false: to watch a server\n"
-                 "send everybody away.");
+  schema.boolean(
+      "redial", s.redial,
+      "Whether somebody whose connection is lost logs in again. false: to watch a server\n"
+      "send everybody away.");
   schema.number("slow_receive_bytes", s.slow_receive_bytes, {2048, 16 << 20},
                 "Receive buffer of slow readers in the kernel.");
   schema.number("warmup_ms", s.warmup_ms, {0, 3'600'000},

@@ -25,6 +25,7 @@ struct Scenario {
   uint32_t offline_percent = 0;
   uint32_t slow_percent    = 0;
   uint32_t group_size      = 0;
+  uint32_t watch_group     = 0;
 
   // how much
   uint32_t rate          = 5000;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/histogram.h"
 
@@ -32,11 +33,12 @@ struct Tally {
 
 // Latencies in ns.
 struct Timings {
-  engine::Histogram ack;       // intended send → 0x0302
-  engine::Histogram delivery;  // intended send → push at the receiver
-  engine::Histogram login;     // connect, or the cut before it → 0x0104
-  engine::Histogram history;   // 0x0309 → 0x030a
-  engine::Histogram lateness;  // intended send → handed to the ring: the generator's own fault
+  engine::Histogram ack;        // intended send → 0x0302
+  engine::Histogram delivery;   // intended send → push at the receiver
+  engine::Histogram login;      // connect, or the cut before it → 0x0104
+  engine::Histogram history;    // 0x0309 → 0x030a
+  engine::Histogram lateness;   // intended send → handed to the ring: the generator's own fault
+  engine::Histogram heartbeat;  // 0x0701 → its answer
 
   void merge(const Timings& other);
 };
@@ -48,6 +50,25 @@ struct Second {
   std::unique_ptr<engine::Histogram> ack;  // empty: none was acknowledged
   std::unique_ptr<engine::Histogram> delivery;
   std::unique_ptr<engine::Histogram> login;
+};
+
+// What came of a group that others write in (watch_group): who got which of its messages, and when.
+struct Watch {
+  struct Message {
+    uint64_t connections = 0;  // that have it
+    uint64_t first_ns    = 0;  // monotonic; 0: nobody has it
+    uint64_t last_ns     = 0;
+  };
+  static constexpr size_t kMessagesMax = 1000;  // with times; what is above is checked, too
+
+  uint64_t watchers   = 0;  // connections
+  uint64_t newest_sum = 0;  // of the newest id of each
+  uint32_t newest     = 0;
+  std::vector<Message> messages;  // [id − 1]
+
+  void note(uint32_t id, uint64_t now_ns);
+  void merge(const Watch& other);
+  uint64_t missing() const { return newest * watchers - newest_sum; }
 };
 
 using Errors = std::map<std::string, uint64_t>;

@@ -255,6 +255,10 @@ void Worker::finish_checks() {
   for (const Person& person : people_)
     if (person.late) second_.tally.unsent += person.late->size();
   if (!measuring_) return;  // gave up before anything was sent that counts
+  if (s_.watch_group != 0) {
+    out_.watch.watchers = people_.size();
+    for (const Person& person : people_) out_.watch.newest_sum += person.watched;
+  }
   for (GroupChecker& group : groups_) {
     group.finish();
     out_.unknown += group.unknown();

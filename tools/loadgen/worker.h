@@ -77,6 +77,7 @@ class Worker final : public engine::LoopClient, private Client::Listener {
     engine::Histogram connect_login;  // logins of the connect phase
     AnomalyLog anomalies;
     Errors errors;
+    Watch watch;
     uint64_t unknown       = 0;  // sends whose end nobody saw
     uint64_t storm_over_ns = 0;  // when all who were cut at once were back, after the cut
     uint64_t drain_ns      = 0;
@@ -117,7 +118,9 @@ class Worker final : public engine::LoopClient, private Client::Listener {
     uint32_t unacked     = 0;  // of the window
     uint64_t since_ns    = 0;  // when the login was wanted
     uint64_t asked_ns    = 0;
+    uint64_t beat_ns     = 0;  // when the last heartbeat left
     uint32_t fetch_floor = 0;
+    uint32_t watched     = 0;                    // newest id of the watched group
     std::unique_ptr<std::deque<uint64_t>> late;  // schedule points that wait for room
     engine::Op<Person, &Person::on_connected> connected{*this};
     Heartbeat heartbeat{*this};
@@ -168,6 +171,7 @@ class Worker final : public engine::LoopClient, private Client::Listener {
   // --- answers
   void on_ack(Person& person, const proto::Split& frame);
   void on_push(Person& person, const proto::Split& frame);
+  void on_watched(Person& person, const proto::MessageDataView& message);
   void on_history(Person& person, const proto::Split& frame);
   void ask_history(Person& person, uint32_t begin, uint32_t count, uint16_t sequence);
 

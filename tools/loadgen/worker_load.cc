@@ -108,6 +108,7 @@ void Worker::Heartbeat::fire(engine::Timer& timer) noexcept {
 void Worker::beat(Person& person) {
   if (person.state != Person::State::online) return;
   ++second_.tally.heartbeats;
+  person.beat_ns = now();
   person.client->send_empty(CommandId::heartbeat, kLoginSequence);
   loop_->timers().arm(person.heartbeat, now() + s_.heartbeat_ms * kNsPerMs);
 }
@@ -121,7 +122,10 @@ void Worker::on_frame(Client& client, const proto::Split& frame) {
     case CommandId::msg_data: return on_push(person, frame);
     case CommandId::msg_data_ack: return on_ack(person, frame);
     case CommandId::login_response: return on_login(person, frame);
-    case CommandId::heartbeat: ++second_.tally.heartbeats_answered; return;
+    case CommandId::heartbeat:
+      ++second_.tally.heartbeats_answered;
+      if (is_measured(person.beat_ns)) out_.timings.heartbeat.record(now() - person.beat_ns);
+      return;
     case CommandId::get_msg_list_response: return on_history(person, frame);
     case CommandId::kick_user: error("kicked"); return;
     default: return;  // a push this generator has no use for: presence, read marks
@@ -165,6 +169,9 @@ void Worker::on_push(Person& person, const proto::Split& frame) {
   const uint32_t user = account_of(person).id;
   if (frame.header.sequence != 0)
     out_.anomalies.add(Anomaly::mismatch, "push with a sequence, id", user, message->msg_id);
+  if (s_.watch_group != 0 && message->to_session_id == s_.watch_group &&
+      proto::is_group(message->type))
+    return on_watched(person, *message);
   // Not the author: an echo of an own send names us.
   const uint32_t peer = is_grouped() ? group_of(person).group() : account_of(peer_of(person)).id;
   person.client->send_ack({.user_id      = user,
@@ -190,6 +197,22 @@ void Worker::on_push(Person& person, const proto::Split& frame) {
   if (is_measured(*intended) && !person.slow) out_.timings.delivery.record(took);
   if (!second_.delivery) second_.delivery = std::make_unique<engine::Histogram>();
   if (!person.slow) second_.delivery->record(took);
+}
+
+void Worker::on_watched(Person& person, const proto::MessageDataView& message) {
+  const uint32_t user = account_of(person).id;
+  person.client->send_ack({.user_id      = user,
+                           .session_id   = s_.watch_group,
+                           .msg_id       = message.msg_id,
+                           .session_type = proto::SessionType::group});
+  if (message.msg_id <= person.watched)
+    return out_.anomalies.add(Anomaly::duplicate, "pushed twice, or behind a newer one, id", user,
+                              message.msg_id);
+  while (++person.watched < message.msg_id)
+    out_.anomalies.add(Anomaly::undelivered, "of the watched group never saw id", user,
+                       person.watched);
+  ++second_.tally.delivered;
+  out_.watch.note(message.msg_id, now());
 }
 
 void Worker::ask_history(Person& person, uint32_t begin, uint32_t count, uint16_t sequence) {
