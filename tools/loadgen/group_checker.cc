@@ -130,10 +130,12 @@ void GroupChecker::advance() {
 void GroupChecker::finish() {
   for (uint64_t op = done_; op < sent_; ++op) {
     const Slot& s = slot(op);
-    if (s.unknown)
+    if (s.unknown) {
       ++unknown_;
-    else if (!s.acked)
+    } else if (!s.acked) {
       log_->add(Anomaly::lost, "neither acknowledged nor refused, op", members_[s.author].user, op);
+      if (s.id != 0) see(members_[s.author], s.id);  // one fault, one name
+    }
   }
   for (const Member& member : members_) {
     if (!member.here || unknown_ > 0)

@@ -27,6 +27,10 @@ constexpr uint64_t kAnswerMs      = 5000;
 constexpr uint32_t kMembersAtOnce = 1000;    // of one request: well below 64 KiB
 constexpr uint32_t kMembersBulk   = 20'000;  // what the admin API takes in one request
 
+constexpr const char* kLargeGroups =
+    "(more than limits.group_members_max are brought together through the admin API: --data-dir or "
+    "--admin-token-file)";
+
 // One blocking connection.
 class Line {
  public:
@@ -180,11 +184,13 @@ MadeGroups make_groups(const engine::Address& server, std::span<const Account> a
       return made;
     }
     if (response.result_code() != 0 || response.group_id() == 0) {
-      made.problem = fmt::format("making a group: result {}", response.result_code());
+      made.problem = fmt::format("making a group of {}: result {} {}", size, response.result_code(),
+                                 kLargeGroups);
       return made;
     }
     if (!add_members(line, owner, response.group_id(), members.subspan(first))) {
-      made.problem = fmt::format("group {} does not take {} members", response.group_id(), size);
+      made.problem = fmt::format("group {} does not take {} members {}", response.group_id(), size,
+                                 kLargeGroups);
       return made;
     }
     made.ids.push_back(response.group_id());
