@@ -14,13 +14,15 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "acceptance"))
-from group_server import GroupServer  # noqa: E402
 from lying_proxy import MSG_ACK, MSG_DATA, LyingProxy, damage, drop, exchange, repeat  # noqa: E402
 from server import Server, find_ringtalkd  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+GROUP_CREATED = 0x0406
 CLEAN, TROUBLE, ANOMALY, VOID, UNSUPPORTED, USAGE = 0, 1, 2, 3, 4, 64
 FINE = (CLEAN, VOID)
 SHORT = ["--duration", "1", "--warmup", "300ms", "--connections", "200"]
@@ -49,6 +51,12 @@ class Bench:
     def __init__(self, loadgen, server, folder):
         self.loadgen, self.server, self.folder = loadgen, server, folder
         self.runs = 0
+
+    def online(self):
+        url = f"http://127.0.0.1:{self.server.http_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith("ringtalk_sessions{"))
 
     def call(self, *words):
         done = subprocess.run([self.loadgen, *words], capture_output=True, text=True, timeout=60)
@@ -87,30 +95,81 @@ def check_scenarios(bench):
         yield name
 
 
+def post(bench, path, body):
+    token = pathlib.Path(bench.server.data_dir, "admin.token").read_text().strip()
+    request = urllib.request.Request(f"http://127.0.0.1:{bench.server.http_port}/api/v1/{path}",
+                                     json.dumps(body).encode(), {"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
 def check_groups(bench):
-    for name in ("group", "broadcast"):
-        document, done = bench.run(name, "group_size=10", accept=(UNSUPPORTED,))
-        assert "the server has no groups" in done.stderr, bench.said
-        assert document["result"] == "unsupported", bench.said
-        yield name
-
-
-def check_group_checks(bench):
-    users = os.path.join(bench.folder, "group-users.txt")
-    with open(users, "w", encoding="utf-8") as file:
-        file.writelines(f"{n} u{n} none\n" for n in range(1, 41))
-    for lie, names, codes in ((None, set(), FINE), ("drop", {"undelivered"}, (ANOMALY,)),
-                              ("repeat", {"duplicate"}, (ANOMALY,)), ("exchange", {"inversion"}, (ANOMALY,))):
-        server = GroupServer(lie)
-        document, _ = bench.run("group", "connections=40", "group_size=10", "rate=200", "--duration", "600ms", "--drain", "700ms",
-                                "--users-file", users, to=server.address, accept=codes)
-        server.close()
-        found = {kind for kind, count in document["anomalies"].items() if count}
-        assert found == names, bench.said
+    """Small ones are made by clients; one above limits.group_members_max by the admin API."""
+    for name, connections, size, rate in (("group", 200, 10, 300), ("group", 200, 100, 20),
+                                          ("broadcast", 400, 400, 10), ("broadcast", 600, 600, 5)):
+        document, _ = bench.run(name, f"connections={connections}", f"group_size={size}", f"rate={rate}")
+        assert document["anomalies_total"] == 0 and not document["errors"], bench.said
+        assert document["drain"]["complete"], bench.said
         total = document["total"]
-        assert total["sent"] > 30 and total["acked"] == total["sent"], bench.said
-        assert lie or total["delivered"] == 9 * total["sent"], bench.said
-        yield f"groups, {lie or 'clean'}"
+        assert total["sent"] > 0 and total["acked"] == total["sent"], bench.said
+        assert total["delivered"] == (size - 1) * total["sent"], bench.said
+        yield f"{name} of {size}"
+    users = os.path.join(bench.folder, "large.txt")
+    bench.run("idle", "connections=600", "--save-users", users)
+    tokenless = bench.call("broadcast", "connections=600", "group_size=600", "--users-file", users,
+                           "--server", "127.0.0.1:%d" % bench.server.address[1],
+                           "--http", f"127.0.0.1:{bench.server.http_port}")
+    assert tokenless.returncode == TROUBLE and "admin API" in tokenless.stderr, bench.said
+    yield "a large group without a token"
+
+
+def check_group_lies(bench):
+    for command, lie, names in (*LIES, (GROUP_CREATED, drop, None)):
+        proxy = LyingProxy(bench.server.address, command, lie, 1 if names is None else 20)
+        document, done = bench.run("group", "connections=20", "group_size=5", "rate=300",
+                                   "--duration", "600ms", "--drain", "700ms", to=proxy.address,
+                                   accept=(UNSUPPORTED,) if names is None else (ANOMALY,))
+        proxy.close()
+        found = {kind for kind, count in document["anomalies"].items() if count}
+        assert found == (names or set()), bench.said
+        assert names or "the server has no groups" in done.stderr, bench.said
+        yield f"groups, {lie.__name__} {command:#06x}"
+
+
+def check_watch(bench):
+    """A group that somebody else writes in: who has what is counted, and what is missing is missed."""
+    users = os.path.join(bench.folder, "watched.txt")
+    bench.run("idle", "--save-users", users)
+    with open(users, encoding="utf-8") as file:
+        ids = [int(line.split()[0]) for line in file if line[0] != "#"]
+    for members, codes in ((ids, FINE), (ids[1:], (ANOMALY,))):
+        group = post(bench, "groups", {"name": "all", "members": members})["id"]
+        stop = threading.Event()
+        result = []
+
+        def write(group=group, stop=stop, result=result):
+            while bench.online() < len(ids) and not stop.wait(0.05):
+                pass
+            for n in range(3):
+                message = {"from": ids[1], "group": group, "text": f"message {n}"}
+                result.append(post(bench, "messages", message))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            document, done = bench.run("idle", "--users-file", users, f"watch_group={group}",
+                                       "--duration", "2", accept=codes)
+        finally:
+            stop.set()
+            writer.join()
+        watch = document["watch"]
+        assert [message["id"] for message in watch["messages"]] == [1, 2, 3], bench.said
+        assert all(message["connections"] == len(members) for message in watch["messages"]), bench.said
+        assert watch["missing"] == 3 * (len(ids) - len(members)), bench.said
+        assert document["anomalies"]["undelivered"] == watch["missing"], bench.said
+        assert document["anomalies_total"] == watch["missing"], bench.said
+        assert f"on {len(members)} connections" in done.stdout, bench.said
+        yield f"watch, {len(ids) - len(members)} absent"
 
 
 def check_outputs(bench):
@@ -204,12 +263,13 @@ def main():
     parser.add_argument("--build-dir", required=True)
     options = parser.parse_args()
     loadgen = os.path.join(os.path.abspath(options.build_dir), "ringtalk-loadgen")
-    config = {"limits": {"sends_per_second": 0}}
+    config = {"limits": {"sends_per_second": 0, "group_members_max": 500}}
     passed = 0
     with tempfile.TemporaryDirectory(prefix="lg-") as folder, \
             Server(find_ringtalkd(options.build_dir), 2, config, label="loadgen") as server:
         bench = Bench(loadgen, server, folder)
-        for check in (check_scenarios, check_groups, check_group_checks, check_outputs, check_capacity, check_lies, check_mistakes):
+        for check in (check_scenarios, check_groups, check_group_lies, check_watch,
+                      check_outputs, check_capacity, check_lies, check_mistakes):
             for name in check(bench):
                 passed += 1
                 print(f"ok: {name}", flush=True)
