@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""N logged-in connections with heartbeats on one ringtalkd: what each costs, and how they leave.
+"""N logged-in connections with heartbeats on one ringtalkd: what each costs, one message to all, the end.
 
 Question       What does an idle user cost, in our memory, in the kernel's and in processor time? Can they
-               all log in, be heard, and be sent away?
+               all log in, be heard, get one message of a group of everybody, and be sent away?
 Method         ringtalkd with as many shards as N connections need under RLIMIT_NOFILE, on loopback, and
                ringtalk-loadgen's `idle` beside it, on the same cores. Users are made first and the server is
                started again, so that its memory holds connections and nothing else. Then: log all in, let
-               heartbeats run, messages to a sample, TERM while all are there.
+               heartbeats run, TERM while all are there; messages to a sample; a group of everybody, made
+               through the API, and two messages into it, which the generator counts on each connection.
 What misleads  Both ends share the machine: kernel bytes are those of a pair of sockets, rates of logins
-               those of both programs together.
+               those of both programs together, and so is the time until everybody has a message. The
+               first message into a group since a start reads its members from the disk. Whoever is in
+               the group hears an answer behind the messages that his generator has not read yet; what
+               the server lets wait is seen by a generator apart, with connections outside the group.
 Exit code      0 measured, 1 could not measure, 2 a check failed.
 """
 
@@ -31,6 +35,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BULK = 2000
 SAMPLE_RATE = 1000  # messages per second while all are connected
 STOP_SECONDS_MAX = 60
+BYSTANDERS = 20  # connections outside the group
+REACH_SECONDS_MAX = 300  # until everybody has a message
 LIMITS = """[limits]
 sends_per_second = 0
 requests_per_second = 0
@@ -75,11 +81,11 @@ class Server:
             code = self.process.wait()
         return time.monotonic() - began, code
 
-    def api(self, path, body=None):
+    def api(self, path, body=None, timeout=60):
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['http']}{path}",
                                          json.dumps(body).encode() if body is not None else None,
                                          {"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 
     def sessions(self):
@@ -95,12 +101,12 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def metric(self, name, label=""):
-        """Sum over the shards."""
+    def metric(self, name, label="", of=sum):
+        """Of all shards."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}/metrics", timeout=60) as answer:
             text = answer.read().decode()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
-                   if line.split("{", 1)[0].split(" ", 1)[0] == f"ringtalk_{name}" and label in line)
+        return of(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                  if line.split("{", 1)[0].split(" ", 1)[0] == f"ringtalk_{name}" and label in line)
 
 
 def slab_bytes():
@@ -127,8 +133,9 @@ class Load:
         self.json = work / f"{name}.json"
         self.process = subprocess.Popen(
             [options.build / "ringtalk-loadgen", "idle", "--server", f"127.0.0.1:{server.ports['tcp']}",
-             "--http", f"127.0.0.1:{server.ports['http']}", "--data-dir", server.data, "--users-file", users,
-             "--json", self.json, "--quiet", f"connections={options.connections}", "connect_ms=1200000",
+             "--http", f"127.0.0.1:{server.ports['http']}", "--data-dir", server.data,
+             *(["--users-file", users] if users else []), "--json", self.json, "--quiet",
+             f"connections={options.connections}", "connect_ms=1200000",
              f"heartbeat_ms={options.heartbeat_s * 1000}", f"logins_in_flight={options.logins_in_flight}", *keys],
             stdout=open(work / f"{name}.log", "wb"), stderr=subprocess.STDOUT)
 
@@ -147,13 +154,98 @@ class Load:
             raise Failed(f"the load ended with {code}: {self.json.with_suffix('.log')}")
         return json.loads(self.json.read_text())
 
+    def finish(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
     def interrupt(self):
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def first_id(users):
+    with open(users, encoding="ascii") as file:
+        return int(file.readline().split()[0])
+
+
+def measure_broadcast(options, work, server, users, rows):
+    author, count = first_id(users), options.connections
+    server.start()
+    try:
+        group = server.api("/api/v1/groups", {"name": "everybody"})["id"]
+        began = time.monotonic()
+        added = server.api(f"/api/v1/groups/{group}/members:everybody", {}, timeout=600)["added"]
+        took = time.monotonic() - began
+    finally:
+        server.stop()
+    rows.append(("members put into one group", added / took, "/s"))
+    if added != count:
+        raise AssertionError(f"{added} of {count} users are in the group of everybody")
+
+    server.start()
+    load = bystanders = None
+    try:
+        empty, posted = server.rss(), []
+        load = Load(options, work, server, users, "broadcast", "rate=0", "warmup_ms=0", "duration_ms=3600000",
+                    f"watch_group={group}")
+        load.until_connected(server, count)
+        time.sleep(2)
+        rows.append(("user bytes per connection, in the group", (server.rss() - empty) / count,
+                     "of ringtalkd's memory in RAM"))
+        rows.append(("  of them memberships",
+                     server.metric("structure_bytes", 'structure="memberships"') / count, ""))
+        bystanders = Load(options, work, server, None, "bystanders", "rate=0", "warmup_ms=0",
+                          "duration_ms=3600000", f"connections={BYSTANDERS}", "heartbeat_ms=100")
+        bystanders.until_connected(server, count + BYSTANDERS)
+        time.sleep(1)
+        quiet, began = server.cpu_s(), time.monotonic()
+        time.sleep(options.seconds)
+        quiet = (server.cpu_s() - quiet) / (time.monotonic() - began)
+        for text in ("first since the start", "second"):
+            had, cpu, began = server.metric("deliveries_total"), server.cpu_s(), time.monotonic_ns()
+            server.api("/api/v1/messages", {"from": author, "group": group, "text": text}, timeout=120)
+            posted.append((text, began, time.monotonic_ns()))
+            lag = 0
+            while server.metric("deliveries_total") < had + count:
+                lag = max(lag, server.metric("loop_lag_seconds", of=max))
+                if time.monotonic_ns() - began > REACH_SECONDS_MAX * 1e9:
+                    raise AssertionError(f"after {REACH_SECONDS_MAX} s not everybody has the message")
+                time.sleep(0.1)
+            written = time.monotonic_ns()
+            lag = max(lag, server.metric("loop_lag_seconds", of=max))
+            time.sleep(2)  # they answer it
+            cpu = server.cpu_s() - cpu - quiet * (time.monotonic_ns() - began) / 1e9
+            posted[-1] += (written, lag, cpu)
+        rows.append(("  and groups", server.metric("structure_bytes", 'structure="groups"') / count, ""))
+        apart = bystanders.finish()
+        answer = load.finish()
+    finally:
+        server.stop()
+        for running in (load, bystanders):
+            if running:
+                running.interrupt()
+    for (text, began, stored, written, lag, cpu), message in zip(posted, answer["watch"]["messages"], strict=True):
+        if message["connections"] != count:
+            raise AssertionError(f"{message['connections']} of {count} connections have the {text} message")
+        rows.append((f"message to all, {text}", (message["last_ns"] - began) / 1e6,
+                     f"ms until {count:,} connections had it, each once"))
+        rows.append(("  answered to its author", (stored - began) / 1e6, "ms"))
+        rows.append(("  at the first connection", (message["first_ns"] - began) / 1e6, "ms"))
+        rows.append(("  written for the last one", (written - began) / 1e6, "ms, to 100 ms"))
+        rows.append(("  processor, their answers too", cpu / count * 1e6, "us per connection"))
+        rows.append(("  a shard was late with its tick by", lag * 1e3, "ms, the most that was seen"))
+    for who, of in (("of those in the group", answer), ("of a program apart", apart)):
+        beats, total = of["latency_us"]["heartbeat"], of["total"]
+        rows.append((f"heartbeats {who}", total["heartbeats"],
+                     f"of them {total['heartbeats_answered']:,} answered"))
+        rows.append(("  their answers' p50, p99, max", beats["p50"],
+                     f"us, {beats['p99']:,.0f} us, {beats['max']:,.0f} us"))
 
 
 class Rows(list):
@@ -216,6 +308,7 @@ def measure(options, work):
     ack = answer["latency_us"]["ack"]
     rows.append(("messages to a sample", answer["total"]["sent"], "sent and checked"))
     rows.append(("their ack p50, p99", ack["p50"], f"us, {ack['p99']:,.0f} us"))
+    measure_broadcast(options, work, server, users, rows)
     return rows
 
 
