@@ -5,6 +5,7 @@ placed on one shard and scattered over different ones; where a group itself live
 make a group for each placing. Large groups and races are in rows_group_load.py, misuse in bad_groups.py.
 """
 
+import json
 import random
 import time
 
@@ -955,3 +956,22 @@ def members_survive(ctx):
             require_equal([m["msg_id"] for m in groups.pull(other, lone, 2)], [2], "B's floor")
             quiet(client, other)
     return "2 restarts, 2 kills, another shard count"
+
+
+@row("S14")
+def the_engines_own_codec(ctx):
+    """Texts that the administration writes come in the form of the stock clients: wire.md 9.1's vectors."""
+    server = ctx.shared()
+    a, b = server.make_users(2)
+    vectors = {"hello": b"nnZSBwfPCz60q69ddmfIJA==", "[语音]": b"QhGXlpFjvMFUNrtl1aaPzA==",
+               "0123456789ab": b"pjioVtcJuh77LuSiew7aJw==",
+               "0123456789abc": b"TAzR6N1CfvlADH+XckBekQr+GZ43+2mMfQMFqTsGBjY=",
+               "0123456789abcdef": b"BY1wZOT9JPljcE5qNjw9cQfU6OB7fpsvZh6GP3dYB9g="}
+    with log_in(server, b) as client:
+        for n, (text, content) in enumerate(vectors.items(), 1):
+            status, answer = server.http("POST", "/api/v1/messages",
+                                         {"from": a.id, "user": b.id, "text": text})
+            require_equal((status, json.loads(answer)["msg_id"]), (201, n), f"{text}: {answer}")
+            got = client.hear(content)
+            require_equal((got["from_user_id"], got["msg_id"], got["msg_type"]), (a.id, n, wire.TEXT), text)
+        require_equal([m["msg_data"] for m in client.list(a.id)], list(vectors.values())[::-1], "history")

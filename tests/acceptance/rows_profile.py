@@ -1,10 +1,12 @@
-"""Rows O5, O6 (signature, avatar), N1 (device token), N6 (silent nights), I2v (bad input to all of them).
+"""Rows O3 (departments), O5, O6 (signature, avatar), N1 (device token), N6 (silent nights), I2v (bad input to
+all of them).
 
 Each function is one row of spec/features.md; its text says what the row demands where the code does
 not. Everybody is told of a changed profile: a client sees it of those it has in `watched_profiles`.
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -17,6 +19,45 @@ from registry import row
 
 NOTHING_S = 1.3  # beyond the second for which a value may wait
 HTML = "<b>here</b> & 'there' 💬"
+
+
+@row("O3")
+def departments_by_stamp(ctx):
+    """Stamp 0: all of them, removed ones with status 1; with the stamp answered: what changed since."""
+    server = ctx.shared()
+
+    def api(method, path, body=None, status=200):
+        got, text = server.http(method, "/api/v1/departments" + path, body)
+        require_equal(got, status, f"{method} departments{path} {text}")
+        return json.loads(text)
+
+    def ask(client, stamp):
+        found, first = {}, True
+        while True:  # this client gets page by page
+            got = client.ask(wire.DEPARTMENTS_REQ, user_id=0, latest_update_time=stamp)
+            found |= {one["dept_id"]: one for one in got["dept_list"]}
+            if not got["dept_list"]:
+                require(first or got["latest_update_time"] == stamp, "the stamp of an empty answer")
+                return found, stamp
+            stamp, first = got["latest_update_time"], False
+
+    top = api("POST", "", {"name": f"O3 {ctx.shards}", "priority": 7}, 201)["id"]
+    below = api("POST", "", {"name": "O3 below", "parent": top}, 201)["id"]
+    with log_in(server, server.make_user(), wire.IOS) as client:
+        found, stamp = ask(client, 0)
+        require_equal([found[top][key] for key in ("dept_name", "parent_dept_id", "priority", "dept_status")],
+                      [f"O3 {ctx.shards}", 0, 7, 0], "the new department")
+        require_equal(found[below]["parent_dept_id"], top, "its parent")
+        require(not {top, below} & ask(client, stamp)[0].keys(), "what did not change is listed again")
+        api("PATCH", f"/{below}", {"name": "O3 renamed"})
+        changed, stamp = ask(client, stamp)
+        require_equal(changed[below]["dept_name"], "O3 renamed", "the new name")
+        require(top not in changed, "what did not change is listed")
+        api("DELETE", f"/{below}")
+        gone, stamp = ask(client, stamp)
+        require_equal(gone[below]["dept_status"], 1, "a removed department")
+        require_equal(ask(client, 0)[0][below]["dept_status"], 1, "a removed one from stamp 0")
+    api("DELETE", f"/{top}")
 
 
 class Kind:
