@@ -8,7 +8,7 @@ Method         limit_chat and ringtalkd are started in turn (A B A B ...), each 
                of --runs rounds; ratios compare medians of this run only.
 Micro          bench_micro (google-benchmark), the hot parts one by one; into micro.json.
 Fan-out        Messages to a group of N others, one at a time ("alone") or eight in flight: figures are
-               per delivery. Left out if the engine has no groups.
+               per delivery.
 Half load      Open loop at half of the engine's own top rate, once for each window. The schedule has
                the shape of its window (bursts of 16 for window 16).
 What misleads  Client and server share the cores. A figure marked with * was taken while the driver
@@ -200,13 +200,16 @@ class Bench:
         return [user["id"] for user in made]
 
     def make_group(self, server, members):
-        """Its id, or None if this engine has no groups."""
-        made = self.ask(server, "/api/v1/groups", {"name": "bench", "members": members[:MEMBERS_AT_ONCE]})
-        for done in range(MEMBERS_AT_ONCE, len(members) if made else 0, MEMBERS_AT_ONCE):
-            path = f"/api/v1/groups/{made['id']}/members"
-            if self.ask(server, path, {"add": members[done:done + MEMBERS_AT_ONCE]}) is None:
+        """Its id."""
+        made = None
+        for done in range(0, len(members), MEMBERS_AT_ONCE):
+            some = members[done:done + MEMBERS_AT_ONCE]
+            path = f"/api/v1/groups/{made['id']}/members" if made else "/api/v1/groups"
+            answer = self.ask(server, path, {"add": some} if made else {"name": "bench", "members": some})
+            if answer is None:
                 raise SetupError(f"{path}: not found")
-        return made["id"] if made else None
+            made = made or answer
+        return made["id"]
 
     # --- Measuring ----------------------------------------------------------------------------
 
@@ -346,10 +349,6 @@ class Bench:
         self.row(f"idle x{count}: logins/s", median(engine, "logins_per_second"),
                  median(limit, "logins_per_second"))
 
-    def engine_has_groups(self):
-        with self.start_engine(self.options.shards[0]) as server:
-            return self.make_group(server, self.make_users(server, 1)) is not None
-
     def fanout_once(self, what, size, window, shards):
         """One round of one server: shards 0 is the limit."""
         server = self.start_engine(shards) if shards else self.start_limit(size + 1, "limit_fanout")
@@ -365,9 +364,6 @@ class Bench:
 
     def fanout(self):
         shards = 0 if self.options.limit_only else self.options.shards[0]
-        if shards and not self.engine_has_groups():
-            print("  fanout: left out, this engine has no groups; --limit-only measures the limit alone")
-            return
         for size in GROUP_SIZES:
             for name, window in GROUP_WINDOWS.items():
                 what = f"group of {size}, {name}"
