@@ -314,18 +314,18 @@ class Bench:
             for cell in found:
                 cells.setdefault((cell["variant"], cell["batch"]), []).append(cell)
         for batch in BATCHES:
-            at = {v: cells[v, batch] for v in ("link", "direct", "plain", "store")
+            at = {v: cells[v, batch] for v in ("ring", "direct", "plain", "store")
                   if (v, batch) in cells}
             store = at.pop("store", [])
             cheapest = min(at, key=lambda v: median(at[v], "cpu_us_per_record"))
             name = f"append x{batch}"
-            self.row(f"{name}: cpu us/record (link)", median(store, "cpu_us_per_record"),
-                     median(at["link"], "cpu_us_per_record"), ratio_max=1.5)
-            if cheapest != "link":
+            self.row(f"{name}: cpu us/record (ring)", median(store, "cpu_us_per_record"),
+                     median(at["ring"], "cpu_us_per_record"), ratio_max=1.5)
+            if cheapest != "ring":
                 self.row(f"{name}: cpu us/record ({cheapest})", median(store, "cpu_us_per_record"),
                          median(at[cheapest], "cpu_us_per_record"))
-            self.row(f"{name}: records/s (link)", median(store, "records_per_second"),
-                     median(at["link"], "records_per_second"))
+            self.row(f"{name}: records/s (ring)", median(store, "records_per_second"),
+                     median(at["ring"], "records_per_second"))
             self.row(f"{name}: commit p50 us (plain)", median(store, "commit_p50_us"),
                      median(at["plain"], "commit_p50_us"))
 
@@ -413,7 +413,7 @@ class Bench:
         batches = [QUICK_BATCHES[row] for row in QUICK_BATCHES if row in rows]
         if not batches:
             return
-        limit = self.append_cells("limit_log", batches, ["--variants", "link", "--file-mib", "64"])
+        limit = self.append_cells("limit_log", batches, ["--variants", "ring", "--file-mib", "64"])
         engine = self.append_cells("bench_store_append", batches, ["--settle"])
         for batch, bare, ours in zip(batches, limit, engine, strict=True):
             name = next(row for row in QUICK_BATCHES if QUICK_BATCHES[row] == batch)

@@ -1,7 +1,7 @@
 // bench_store_append: what a durable append costs through the embedded store.
 //
 // Question      How many records per second, and how much processor time per record, when K appends of R
-//               bytes become durable together? To be set against limit_log (variant link) of the same run.
+//               bytes become durable together? To be set against limit_log (variant ring) of the same run.
 // Method        One shard on a real ring, in a directory of its own. While a commit is in the kernel the
 //               next K appends are taken in, as in limit_log. Authors and conversations rotate through
 //               --conversations pairs; every append carries a repeat key.

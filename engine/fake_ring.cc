@@ -248,17 +248,13 @@ void FakeRing::read(int fd, MutableBytes into, uint64_t offset, Completion& done
   operation.offset     = offset;
 }
 
-void FakeRing::write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
-                          Completion& synced) {
+void FakeRing::write_sync(int fd, Bytes bytes, uint64_t offset, Completion& done) {
   RT_ASSERT(world_.disk_ != nullptr);
-  Operation& operation = queue(FakeOp::write, written);
+  Operation& operation = queue(FakeOp::write, done);
   operation.fd         = fd;
   operation.parts      = {{const_cast<std::byte*>(bytes.data()), bytes.size()}};
   operation.offset     = offset;
-  operation.other      = &synced;
   ++counts_[static_cast<size_t>(FakeOp::sync)];
-  RT_ASSERT(!out_.contains(&synced));
-  out_.insert(&synced);
 }
 
 void FakeRing::ring_bell(int target_bell_fd) {
@@ -293,9 +289,8 @@ uint32_t FakeRing::turn(uint64_t) {
   turning_ = true;
   ++turns_;
   submit();
-  // By index: a finished write appends its sync.
-  for (size_t i = 0; i < flying_.size(); ++i)
-    if (!flying_[i].over) work(flying_[i]);
+  for (Operation& operation : flying_)
+    if (!operation.over) work(operation);
   std::erase_if(flying_, [](const Operation& operation) { return operation.over; });
   const uint32_t ran = run(collect());
   turning_           = false;
@@ -436,7 +431,10 @@ void FakeRing::work_send(Operation& operation) {
 void FakeRing::work_file(Operation& operation) {
   if (world_.clock_.now_ns() < operation.due_ns) return;
   FakeDisk& disk = *world_.disk_;
-  if (operation.op == FakeOp::sync) return deliver(operation, disk.datasync(operation.fd));
+  if (operation.op == FakeOp::sync) {
+    const int32_t synced = disk.datasync(operation.fd);
+    return deliver(operation, synced < 0 ? synced : operation.written);
+  }
   if (operation.op == FakeOp::read) {
     const size_t count = shortened(operation.into.size(), faults_.short_file);
     return deliver(operation,
@@ -446,20 +444,16 @@ void FakeRing::work_file(Operation& operation) {
   const size_t wanted   = operation.parts[0].iov_len;
   const size_t count    = shortened(wanted, faults_.short_file);
   const int32_t written = disk.write_some(operation.fd, Bytes(bytes, count), operation.offset);
-  Operation sync{.op     = FakeOp::sync,
-                 .done   = operation.other,
-                 .fd     = operation.fd,
-                 .due_ns = file_due_ns(),
-                 .other  = operation.done};
-  deliver(operation, written);
-  if (written < 0 || static_cast<size_t>(written) < wanted) return deliver(sync, -ECANCELED);
-  flying_.push_back(std::move(sync));
+  if (written < 0 || static_cast<size_t>(written) < wanted) return deliver(operation, written);
+  operation.op      = FakeOp::sync;
+  operation.due_ns  = file_due_ns();
+  operation.written = written;
+  work_file(operation);
 }
 
 int32_t FakeRing::cancel_now(const Completion& target) {
   for (Operation& operation : flying_) {
     if (operation.over) continue;
-    if (operation.op == FakeOp::write && operation.other == &target) return -EALREADY;
     if (operation.done != &target) continue;
     const bool file = operation.op == FakeOp::read || operation.op == FakeOp::write ||
                       operation.op == FakeOp::sync;
@@ -506,7 +500,6 @@ void FakeRing::deliver(Operation& operation, int32_t result, uint32_t flags) {
   const uint64_t late = chance(faults_.delay) ? 1 + world_.random_.below(8) : 0;
   ready_.push_back({.op       = operation.op,
                     .done     = operation.done,
-                    .chain    = operation.op == FakeOp::sync ? operation.other : operation.done,
                     .result   = result,
                     .flags    = flags,
                     .slot     = operation.slot,
@@ -515,33 +508,33 @@ void FakeRing::deliver(Operation& operation, int32_t result, uint32_t flags) {
                     .checksum = operation.checksum});
 }
 
-// What may run now; results of one chain stay in order, whatever is held or late.
+// What may run now; results of one operation stay in order, whatever is held or late.
 std::vector<FakeRing::Ready> FakeRing::collect() {
   std::vector<Ready> batch, rest;
-  std::set<const void*> blocked;
+  std::set<const Completion*> blocked;
   for (Ready& ready : ready_) {
     const bool now = ready.turn <= turns_ && !held_[static_cast<size_t>(ready.op)] &&
-                     !blocked.contains(ready.chain);
-    if (!now) blocked.insert(ready.chain);
+                     !blocked.contains(ready.done);
+    if (!now) blocked.insert(ready.done);
     (now ? batch : rest).push_back(std::move(ready));
   }
   ready_ = std::move(rest);
   if (!faults_.reorder) return batch;
 
-  // Shuffle, then give each chain's places to its results in their old order.
+  // Shuffle, then give each operation's places to its results in their old order.
   std::vector<size_t> order(batch.size());
   for (size_t i = 0; i < order.size(); ++i) {
     const size_t j = world_.random_.below(i + 1);
     order[i]       = order[j];
     order[j]       = i;
   }
-  std::map<const void*, std::deque<size_t>> chains;
-  for (size_t i = 0; i < batch.size(); ++i) chains[batch[i].chain].push_back(i);
+  std::map<const Completion*, std::deque<size_t>> results;
+  for (size_t i = 0; i < batch.size(); ++i) results[batch[i].done].push_back(i);
   std::vector<Ready> shuffled;
   for (const size_t i : order) {
-    auto& chain       = chains[batch[i].chain];
-    const size_t next = chain.front();
-    chain.pop_front();
+    auto& waiting     = results[batch[i].done];
+    const size_t next = waiting.front();
+    waiting.pop_front();
     shuffled.push_back(batch[next]);
   }
   return shuffled;
@@ -580,8 +573,8 @@ size_t FakeRing::withheld() const {
   size_t count = 0;
   std::set<const void*> blocked;
   for (const Ready& ready : ready_) {
-    if (!held_[static_cast<size_t>(ready.op)] && !blocked.contains(ready.chain)) continue;
-    blocked.insert(ready.chain);
+    if (!held_[static_cast<size_t>(ready.op)] && !blocked.contains(ready.done)) continue;
+    blocked.insert(ready.done);
     ++count;
   }
   return count;

@@ -46,7 +46,7 @@ enum class FakeOp : uint8_t {
   pass,
   read,
   write,
-  sync
+  sync  // what a write becomes before it completes
 };
 inline constexpr size_t kFakeOps = 11;
 
@@ -178,8 +178,7 @@ class FakeRing final : public Ring {
   void give_back(uint16_t id) override;
   uint32_t buffers_lent() const override { return lent_; }
   void read(int fd, MutableBytes into, uint64_t offset, Completion& done) override;
-  void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
-                  Completion& synced) override;
+  void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& done) override;
   void ring_bell(int target_bell_fd) override;
   int bell_fd() const override { return bell_fd_; }
   uint32_t turn(uint64_t wait_ns) override;
@@ -219,14 +218,14 @@ class FakeRing final : public Ring {
     std::vector<iovec> parts{};          // bytes to send or write
     const iovec* parts_given = nullptr;  // sendv(): copied at submission
     size_t parts_count       = 0;
-    Completion* other        = nullptr;  // cancel: the target; write: its sync; sync: its write
+    Completion* other        = nullptr;  // cancel: the target
+    int32_t written          = 0;        // sync: by the write before it
     bool over                = false;
   };
 
   struct Ready {
     FakeOp op;
     Completion* done;
-    const void* chain;  // completions of one chain stay in order
     int32_t result;
     uint32_t flags;
     Slot slot;

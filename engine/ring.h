@@ -84,10 +84,9 @@ class Ring {
 
   // --- files (ordinary descriptors) --------------------------------------------------------------
   virtual void read(int fd, MutableBytes into, uint64_t offset, Completion& done) = 0;
-  // Write, then fdatasync, linked: a failed or short write makes `synced` end with -ECANCELED.
-  // Both completions run, `written` first.
-  virtual void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
-                          Completion& synced) = 0;
+  // A write that is durable when it completes, as by fdatasync (RWF_DSYNC). result: bytes written, which
+  // may be fewer than given and are then not to be trusted; negative: also when only the sync failed.
+  virtual void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& done) = 0;
 
   // --- turn --------------------------------------------------------------------------------------
   // Wakes the loop that waits on another ring (result is not reported).

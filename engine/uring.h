@@ -56,8 +56,7 @@ class UringRing final : public Ring {
   uint32_t buffers_lent() const override { return lent_; }
 
   void read(int fd, MutableBytes into, uint64_t offset, Completion& done) override;
-  void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& written,
-                  Completion& synced) override;
+  void write_sync(int fd, Bytes bytes, uint64_t offset, Completion& done) override;
 
   void ring_bell(int target_bell_fd) override;
   int bell_fd() const override { return ring_.ring_fd; }

@@ -4,7 +4,7 @@
 //               durable, delivered, acknowledged and acknowledged by its receiver?
 // Method        One thread, one ring, direct descriptors, multishot receive from a buffer ring. The k-th
 //               accepted connection talks to the k^1-th. All frames that arrive while a commit is in
-//               flight form the next batch: one linked WRITE -> FSYNC(DATASYNC) into a zero-filled file.
+//               flight form the next batch: one WRITE with RWF_DSYNC into a zero-filled file.
 //               Then each message goes to the peer and a 0x0302 of the real size to its sender; all that
 //               is pending for a connection leaves in one send, one send in flight per connection.
 // What it omits Everything that is the engine's own: no parsing beyond length and command, no ids, no

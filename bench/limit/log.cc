@@ -3,7 +3,7 @@
 // Question      How many records per second, and how much processor time per record, does one file give
 //               when K records of R bytes become durable together and one batch is in flight?
 // Method        A zero-filled file that wraps. Three ways to make a batch durable:
-//                 link    ring, WRITE linked to FSYNC(DATASYNC)      (kernel workers do it)
+//                 ring    ring, WRITE with RWF_DSYNC                 (a kernel worker does it)
 //                 direct  ring, WRITE to an O_DIRECT|O_DSYNC file, padded to 4 KiB
 //                 plain   pwrite and fdatasync in the calling thread
 //               While a batch is in the kernel the ring variants copy the next one together.
@@ -29,8 +29,8 @@ namespace {
 
 constexpr size_t kBlockBytes = 4096;
 
-enum class Variant : uint8_t { link, direct, plain };
-constexpr std::array<const char*, 3> kVariantNames = {"link", "direct", "plain"};
+enum class Variant : uint8_t { ring, direct, plain };
+constexpr std::array<const char*, 3> kVariantNames = {"ring", "direct", "plain"};
 
 struct Cell {
   Variant variant;
@@ -114,22 +114,15 @@ class LogLimit {
   }
 
   void commit_ring() {
-    bool link         = cell_.variant == Variant::link;
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     io_uring_prep_write(sqe, fd_, buffers_[current_].get(), static_cast<unsigned>(batch_bytes_),
                         offset_);
-    sqe->user_data = 1;
-    if (link) {
-      sqe->flags |= IOSQE_IO_LINK;
-      sqe = io_uring_get_sqe(&ring_);
-      io_uring_prep_fsync(sqe, fd_, IORING_FSYNC_DATASYNC);
-      sqe->user_data = 2;
-    }
+    if (cell_.variant == Variant::ring) sqe->rw_flags = RWF_DSYNC;
     int rc = io_uring_submit(&ring_);
     if (rc < 0) die("submit", -rc);
     current_ ^= 1;
     fill(buffers_[current_]);
-    for (uint32_t left = link ? 2 : 1; left > 0; --left) wait_one();
+    wait_one();
   }
 
   void wait_one() {
@@ -137,7 +130,7 @@ class LogLimit {
     int rc            = io_uring_wait_cqe(&ring_, &cqe);
     if (rc < 0) die("wait", -rc);
     if (cqe->res < 0) die("commit", -cqe->res);
-    if (cqe->user_data == 1 && static_cast<size_t>(cqe->res) != batch_bytes_) die("write", EIO);
+    if (static_cast<size_t>(cqe->res) != batch_bytes_) die("write", EIO);
     io_uring_cqe_seen(&ring_, cqe);
   }
 

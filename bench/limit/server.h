@@ -2,7 +2,7 @@
 //
 // Shape   One thread, one ring, direct descriptors, multishot receive from a buffer ring. Logins are
 //         answered at once. All messages that arrive while a commit is in flight form the next batch: one
-//         linked WRITE -> FSYNC(DATASYNC) into a zero-filled file; then Program::on_durable() says what
+//         WRITE with RWF_DSYNC into a zero-filled file; then Program::on_durable() says what
 //         leaves, and Program::start_sends() sends it, one send in flight per connection.
 // Bound   kFrameBytesMax per frame, kBatchBytesMax per batch; the first closes the connection, the
 //         second ends the program: a limit that stalls its clients would measure the stall.
@@ -105,7 +105,7 @@ class LimitServer {
   }
 
  protected:
-  enum class Kind : uint8_t { accept, receive, send, close, write, sync };
+  enum class Kind : uint8_t { accept, receive, send, close, write };
 
   Program& program() { return static_cast<Program&>(*this); }
 
@@ -227,7 +227,6 @@ class LimitServer {
         case Kind::send: on_send(index, cqe->res); break;
         case Kind::close: on_close(); break;
         case Kind::write: on_write(cqe->res); break;
-        case Kind::sync: on_sync(cqe->res); break;
       }
     }
     io_uring_cq_advance(&ring_, count);
@@ -312,29 +311,19 @@ class LimitServer {
     std::swap(open_, durable_);
     committing_ = true;
     if (file_offset_ + durable_.bytes.size() > file_bytes_) file_offset_ = 0;
-    // A link must not be cut by a full queue.
-    if (io_uring_sq_space_left(&ring_) < 2) io_uring_submit(&ring_);
     io_uring_sqe* sqe = take_sqe(Kind::write, 0);
     sqe->opcode       = IORING_OP_WRITE;
     sqe->fd           = file_;
-    sqe->flags        = IOSQE_IO_LINK;
+    sqe->rw_flags     = RWF_DSYNC;
     sqe->addr         = reinterpret_cast<uint64_t>(durable_.bytes.data());
     sqe->len          = static_cast<uint32_t>(durable_.bytes.size());
     sqe->off          = file_offset_;
     file_offset_ += durable_.bytes.size();
-    sqe              = take_sqe(Kind::sync, 0);
-    sqe->opcode      = IORING_OP_FSYNC;
-    sqe->fd          = file_;
-    sqe->fsync_flags = IORING_FSYNC_DATASYNC;
   }
 
   void on_write(int32_t result) {
     if (result < 0) die("write", -result);
     if (static_cast<size_t>(result) != durable_.bytes.size()) die("short write", EIO);
-  }
-
-  void on_sync(int32_t result) {
-    if (result < 0) die("fsync", -result);
     program().on_durable(durable_);
     durable_.bytes.clear();
     durable_.entries.clear();

@@ -226,7 +226,6 @@ void Commit::close_and_write() {
     assign(batch.header(row), Pointer::at(current_->number, used_ + row.offset));
   add_staged();
   add_cursors();
-  write_ok_ = false;
   if (batch.all_bytes() == 0) {  // every staged block was stale
     --batch_number_;
     flight_ = Flight::synced;
@@ -242,7 +241,7 @@ void Commit::close_and_write() {
   batch.pad(zeros);
   write_bytes_    = batch.all_bytes() + zeros;
   write_began_ns_ = clock_.now_ns();
-  ring_.write_sync(current_->fd, {batch.bytes(), write_bytes_}, used_, written_, synced_);
+  ring_.write_sync(current_->fd, {batch.bytes(), write_bytes_}, used_, durable_);
   used_ = end;
   if (used_ + footer_reserve_ > segment_bytes_ / 2) supply_.hurry();
 }
@@ -413,21 +412,12 @@ void Commit::note(const RecordHeader& header, const std::byte* record, Pointer p
 
 // --- coming home ----------------------------------------------------------------------------------------
 
-void Commit::on_written(int32_t result, uint32_t) noexcept {
-  // A short count at a place that was filled before is a failing disk, not a full one.
-  write_ok_ = result >= 0 && static_cast<uint32_t>(result) == write_bytes_;
-  if (!write_ok_) fail_all(Error::from_errno(result < 0 ? -result : EIO));
-  RT_KILLPOINT("commit_after_write");
-}
-
-void Commit::on_synced(int32_t result, uint32_t) noexcept {
+void Commit::on_durable(int32_t result, uint32_t) noexcept {
   RT_ASSERT(flight_ == Flight::writing);
   if (failed_) return;
-  if (result < 0) {
-    fail_all(Error::from_errno(-result));
-    return;
-  }
-  RT_ASSERT(write_ok_);
+  // A short count at a place that was filled before is a failing disk, not a full one.
+  if (result < 0 || static_cast<uint32_t>(result) != write_bytes_)
+    return fail_all(Error::from_errno(result < 0 ? -result : EIO));
   RT_KILLPOINT("commit_after_sync");
   flight_ = Flight::synced;
   metrics_.record(engine::Timing::commit_time, clock_.now_ns() - write_began_ns_);

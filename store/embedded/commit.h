@@ -1,6 +1,6 @@
 // Commit: collects appends and makes them durable, one write and one sync for all that wait.
 //
-//     append ──▶ open batch ──close──▶ flying batch ──written, synced──▶ heads ──▶ landing batch ──▶ results
+//     append ──▶ open batch ──close──▶ flying batch ──written and synced──▶ heads ──▶ landing batch ──▶ results
 //                   ▲ grows while the others fly and land ▲
 //
 // Thread rule  the shard's thread.
@@ -142,8 +142,7 @@ class Commit {
   void add_cursors();
   void finish_records();
   void note(const RecordHeader& header, const std::byte* record, Pointer place);
-  void on_written(int32_t result, uint32_t flags) noexcept;
-  void on_synced(int32_t result, uint32_t flags) noexcept;
+  void on_durable(int32_t result, uint32_t flags) noexcept;
   void land();
   void tell_results();
   void land_staged();
@@ -162,8 +161,7 @@ class Commit {
   const uint32_t salt_;
   const uint64_t segment_bytes_;
 
-  engine::Op<Commit, &Commit::on_written> written_{*this};
-  engine::Op<Commit, &Commit::on_synced> synced_{*this};
+  engine::Op<Commit, &Commit::on_durable> durable_{*this};
 
   std::optional<Segment> current_;
   uint64_t used_           = kSegmentHeaderBytes;
@@ -189,7 +187,6 @@ class Commit {
   std::array<bool, kStagedMax> staged_written_{};
 
   Flight flight_             = Flight::none;
-  bool write_ok_             = false;
   uint32_t write_bytes_      = 0;  // of the write in flight, its zeros included
   bool failed_               = false;
   bool hurry_                = false;

@@ -6,7 +6,7 @@
 //
 // Lifetime  EmbeddedStores outlives its stores. A store may be destroyed when idle(), or together with
 //           its ring; then EmbeddedStores::close() seals what was written.
-// Kill-points  commit_before_write, commit_after_write, commit_after_sync, commit_between_results,
+// Kill-points  commit_before_write, commit_after_sync, commit_between_results,
 //           roll_before_switch, roll_after_switch, segment_after_create, segment_after_fill,
 //           segment_after_sync, footer_before_write, footer_after_write, footer_before_truncate,
 //           footer_after_sync, snapshot_before_tmp, snapshot_after_tmp_write, snapshot_before_rename,

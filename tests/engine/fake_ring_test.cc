@@ -333,17 +333,11 @@ TEST_F(FakeRingTest, DyingRingClosesItsConnections) {
 TEST_F(FakeRingTest, WriteSyncMakesBytesDurable) {
   const int fd = disk_.open("log", Disk::Open::create_new).value();
   ASSERT_TRUE(disk_.sync_directory(""));
-  std::string journal;
-  Note written, synced, read;
-  written.journal = synced.journal = &journal;
-  written.name                     = "w";
-  synced.name                      = "s";
-  const std::string text           = "record";
-  ring_.write_sync(fd, as_bytes(text), 4, written, synced);
+  Note written, read;
+  const std::string text = "record";
+  ring_.write_sync(fd, as_bytes(text), 4, written);
   ring_.turn(0);
   EXPECT_EQ(written.last(), 6);
-  EXPECT_EQ(synced.last(), 0);
-  EXPECT_EQ(journal, "ws");
   EXPECT_EQ(as_text(*disk_.durable("log")), std::string(4, '\0') + "record");
   std::string back(20, '?');
   ring_.read(fd, std::as_writable_bytes(std::span(back)), 4, read);
@@ -352,42 +346,34 @@ TEST_F(FakeRingTest, WriteSyncMakesBytesDurable) {
   EXPECT_EQ(back.substr(0, 7), "record?");
 }
 
-TEST_F(FakeRingTest, FailedOrShortWriteCancelsItsSync) {
+TEST_F(FakeRingTest, AWriteThatFailsOrFallsShortIsNotSynced) {
   const int fd = disk_.open("log", Disk::Open::create_new).value();
   const std::string text(6000, 'x');
+  const auto result = [&](int file, std::string_view bytes) {
+    Note written;
+    ring_.write_sync(file, as_bytes(bytes), 0, written);
+    ring_.turn(0);
+    return written.last();
+  };
   disk_.fail(FakeDisk::Call::write, 1, EIO);
-  Note written, synced;
-  ring_.write_sync(fd, as_bytes(text), 0, written, synced);
-  ring_.turn(0);
-  EXPECT_EQ(written.last(), -EIO);
-  EXPECT_EQ(synced.last(), -ECANCELED);
+  EXPECT_EQ(result(fd, text), -EIO);
   disk_.set_space(4096);
-  Note written2, synced2;
-  ring_.write_sync(fd, as_bytes(text), 0, written2, synced2);
-  ring_.turn(0);
-  EXPECT_EQ(written2.last(), 4096);
-  EXPECT_EQ(synced2.last(), -ECANCELED);
+  EXPECT_EQ(result(fd, text), 4096);
+  EXPECT_FALSE(disk_.durable("log").has_value() && !disk_.durable("log")->empty());
   disk_.fail(FakeDisk::Call::sync, 1, EIO);
-  Note written3, synced3;
-  ring_.write_sync(fd, as_bytes("abc"), 0, written3, synced3);
-  ring_.turn(0);
-  EXPECT_EQ(written3.last(), 3);
-  EXPECT_EQ(synced3.last(), -EIO);
-  Note written4, synced4;
-  ring_.write_sync(999, as_bytes("abc"), 0, written4, synced4);
-  ring_.turn(0);
-  EXPECT_EQ(written4.last(), -EBADF);
+  EXPECT_EQ(result(fd, "abc"), -EIO) << "written, but not durable";
+  EXPECT_EQ(result(999, "abc"), -EBADF);
 }
 
 TEST_F(FakeRingTest, FileOperationsTakeTheirTime) {
   ring_.faults().file_latency_ns_max = 1'000'000;
   const int fd                       = disk_.open("log", Disk::Open::create_new).value();
-  Note written, synced;
-  ring_.write_sync(fd, as_bytes("x"), 0, written, synced);
+  Note written;
+  ring_.write_sync(fd, as_bytes("x"), 0, written);
   ring_.turn(0);
   EXPECT_TRUE(world_.busy());
   int turns = 0;
-  while (!synced.over() && ++turns < 10) {
+  while (!written.over() && ++turns < 10) {
     const uint64_t due = world_.next_due_ns();
     ASSERT_NE(due, ~uint64_t{0});
     if (due > clock_.now_ns()) {
@@ -396,7 +382,7 @@ TEST_F(FakeRingTest, FileOperationsTakeTheirTime) {
     }
     ring_.turn(0);
   }
-  EXPECT_EQ(synced.last(), 0);
+  EXPECT_EQ(written.last(), 1);
   EXPECT_FALSE(world_.busy());
 }
 
@@ -404,25 +390,19 @@ TEST_F(FakeRingTest, FileOperationsTakeTheirTime) {
 TEST_F(FakeRingTest, WithheldCompletionComesAfterRelease) {
   const int fd = disk_.open("log", Disk::Open::create_new).value();
   ASSERT_TRUE(disk_.sync_directory(""));
-  Note written, synced;
+  Note written;
   ring_.hold(FakeOp::sync);
-  ring_.write_sync(fd, as_bytes("x"), 0, written, synced);
+  ring_.write_sync(fd, as_bytes("x"), 0, written);
   for (int i = 0; i < 5; ++i) ring_.turn(0);
-  EXPECT_TRUE(written.over());
-  EXPECT_TRUE(synced.seen.empty());
+  EXPECT_TRUE(written.seen.empty());
   EXPECT_EQ(as_text(*disk_.durable("log")), "x");
   EXPECT_EQ(ring_.withheld(), 1u);
   EXPECT_FALSE(ring_.ready());
   ring_.release(FakeOp::sync);
   EXPECT_TRUE(ring_.ready());
   ring_.turn(0);
-  EXPECT_EQ(synced.last(), 0);
+  EXPECT_EQ(written.last(), 1);
   EXPECT_EQ(ring_.in_flight(), 0u);
-  ring_.hold(FakeOp::write);
-  Note written2, synced2;
-  ring_.write_sync(fd, as_bytes("y"), 0, written2, synced2);
-  ring_.turn(0);
-  EXPECT_TRUE(synced2.seen.empty()) << "a chain stays in order";
 }
 
 TEST_F(FakeRingTest, BellsAreCounted) {
@@ -540,7 +520,7 @@ TEST_F(FakeRingTest, ResetFaultCutsTheConnection) {
   EXPECT_EQ(client.end(), FakeClient::End::reset);
 }
 
-TEST_F(FakeRingTest, ReorderMixesOperationsButNotOneOperation) {
+TEST_F(FakeRingTest, ReorderMixesOperations) {
   ring_.faults().reorder = true;
   std::set<std::string> orders;
   for (int round = 0; round < 200; ++round) {
@@ -551,15 +531,12 @@ TEST_F(FakeRingTest, ReorderMixesOperationsButNotOneOperation) {
       notes[i].journal = &journal;
       notes[i].name    = std::string(1, static_cast<char>('a' + i));
     }
-    ring_.write_sync(fd, as_bytes("x"), 0, notes[0], notes[1]);
-    ring_.write_sync(fd, as_bytes("y"), 1, notes[2], notes[3]);
+    for (uint64_t i = 0; i < 4; ++i) ring_.write_sync(fd, as_bytes("x"), i, notes[i]);
     ring_.turn(0);
     ASSERT_EQ(journal.size(), 4u);
-    EXPECT_LT(journal.find('a'), journal.find('b'));
-    EXPECT_LT(journal.find('c'), journal.find('d'));
     orders.insert(journal);
   }
-  EXPECT_EQ(orders.size(), 6u);
+  EXPECT_GT(orders.size(), 20u) << "of 24";
 }
 
 using FakeRingDeathTest = FakeRingTest;
