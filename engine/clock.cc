@@ -69,6 +69,8 @@ uint64_t RealClock::now_ns() {
 #endif
 }
 
+uint64_t RealClock::cpu_ns() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+
 uint64_t RealClock::wall_ns() {
 #if RT_KILLPOINTS
   return read_clock(CLOCK_REALTIME) + offsets(read_clock(CLOCK_MONOTONIC)).wall_ns;

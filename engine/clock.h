@@ -21,12 +21,15 @@ class Clock {
 
   virtual uint64_t now_ns()  = 0;  // monotonic; no meaning between processes
   virtual uint64_t wall_ns() = 0;  // since 1970 UTC; may jump either way
+  // Processor time of the calling thread: a system call, and not to be set against now_ns().
+  virtual uint64_t cpu_ns() = 0;
 };
 
 class RealClock final : public Clock {
  public:
   uint64_t now_ns() override;
   uint64_t wall_ns() override;
+  uint64_t cpu_ns() override;
 };
 
 class FakeClock final : public Clock {
@@ -36,7 +39,12 @@ class FakeClock final : public Clock {
 
   uint64_t now_ns() override { return now_ns_; }
   uint64_t wall_ns() override { return wall_ns_; }
+  uint64_t cpu_ns() override { return cpu_ns_; }
 
+  void work(uint64_t ns) {  // as advance(), on the processor
+    cpu_ns_ += ns;
+    advance(ns);
+  }
   void advance(uint64_t ns) {
     RT_ASSERT(now_ns_ + ns >= now_ns_);
     now_ns_ += ns;
@@ -47,6 +55,7 @@ class FakeClock final : public Clock {
  private:
   uint64_t now_ns_;
   uint64_t wall_ns_;
+  uint64_t cpu_ns_ = 0;
 };
 
 }  // namespace ringtalk::engine

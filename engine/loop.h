@@ -82,6 +82,7 @@ class Loop {
  private:
   void read_clock();
   void flush_dirty();
+  void judge_turn(uint64_t worked_ns);
 
   Ring& ring_;
   Clock& clock_;
@@ -90,6 +91,8 @@ class Loop {
   uint64_t now_ns_    = 0;
   uint64_t wall_ns_   = 0;
   bool stale_         = false;  // the loop may have slept since the clock was read
+  uint64_t cpu_ns_    = 0;      // processor time of this thread, as read …
+  uint64_t cpu_at_ns_ = 0;      // … at this time
   TimerWheel timers_;
   BlockPool blocks_;
   std::vector<Stream*> dirty_;

@@ -58,6 +58,8 @@ RT_COUNTER(loop_turns, "loop_turns_total", "", none, "Turns of the loop")
 RT_COUNTER(loop_busy, "loop_busy_seconds_total", "", seconds, "Time not spent waiting")
 RT_COUNTER(loop_sleeps, "loop_sleeps_total", "", none, "Turns that waited")
 RT_COUNTER(loop_long_turns, "loop_long_turns_total", "", none, "Turns longer than 2 ms")
+RT_COUNTER(loop_held_turns, "loop_held_turns_total", "", none,
+           "Those of them in which the shard itself used 2 ms of processor time")
 RT_COUNTER(cq_overflow, "cq_overflow_total", "", none,
            "Times the kernel had to hold completions back")
 RT_GAUGE(timers_armed, "timers_armed", "", none, "Timers armed")

@@ -656,6 +656,7 @@ void Server::tell_statistics() {
                      {"deliveries", of.value(Counter::deliveries)},
                      {"turns", of.value(Counter::loop_turns)},
                      {"long_turns", of.value(Counter::loop_long_turns)},
+                     {"held_turns", of.value(Counter::loop_held_turns)},
                      {"busy_s", double(of.value(Counter::loop_busy)) / double(kNsPerS)}});
   }
 }

@@ -278,7 +278,7 @@ class Server:
                 return out
 
     def turns(self):
-        """(turns above 2 ms, turns, seconds its shards were ready to run and had no processor)."""
+        """(turns that used 2 ms of processor time, turns, seconds its shards were ready and had none)."""
         waited = 0
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             try:
@@ -286,7 +286,7 @@ class Server:
                     waited += int((task / "schedstat").read_text().split()[1])
             except OSError:
                 pass  # a thread that just ended
-        return (self.metric("ringtalk_loop_long_turns_total"), self.metric("ringtalk_loop_turns_total"),
+        return (self.metric("ringtalk_loop_held_turns_total"), self.metric("ringtalk_loop_turns_total"),
                 waited / 1e9)
 
     def metric(self, name):

@@ -100,6 +100,7 @@ class ManualClock final : public Clock {
  public:
   uint64_t now_ns() override { return now_.load(); }
   uint64_t wall_ns() override { return kTime; }
+  uint64_t cpu_ns() override { return 0; }
   void advance(uint64_t ns) { now_.fetch_add(ns); }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 
 #include "engine/fake_ring.h"
@@ -11,7 +12,10 @@ namespace {
 
 class Journal final : public LoopClient {
  public:
-  void on_turn() override { text += 't'; }
+  void on_turn() override {
+    text += 't';
+    if (during) during();
+  }
   void on_turn_end() override { text += 'e'; }
   bool work_waits() override {
     ++asked;
@@ -19,6 +23,7 @@ class Journal final : public LoopClient {
   }
   uint64_t wake_ns() override { return wake; }
   std::string text;
+  std::function<void()> during;
   int asked     = 0;
   bool waits    = false;
   uint64_t wake = UINT64_MAX;
@@ -42,7 +47,7 @@ class WaitingRing final : public Ring {
   void give_back(uint16_t) override {}
   uint32_t buffers_lent() const override { return 0; }
   void read(int, MutableBytes, uint64_t, Completion&) override {}
-  void write_sync(int, Bytes, uint64_t, Completion&, Completion&) override {}
+  void write_sync(int, Bytes, uint64_t, Completion&) override {}
   void ring_bell(int) override {}
   int bell_fd() const override { return -1; }
   uint32_t turn(uint64_t wait_ns) override {
@@ -81,6 +86,25 @@ TEST_F(LoopTest, SleepsNoLongerThanItsClientAsks) {
   journal.wake = clock.now_ns() - 1;
   loop.turn();
   EXPECT_EQ(ring.waited, 0u) << "already past";
+}
+
+// A turn may be long because the machine gave its core away: only processor time is the shard's own.
+TEST_F(LoopTest, TellsItsOwnLongTurnsFromStolenOnes) {
+  const auto turn = [&](uint64_t stolen_ns, uint64_t worked_ns) {
+    journal.during = [=, this] {
+      clock.advance(stolen_ns);
+      clock.work(worked_ns);
+    };
+    loop.turn();
+    return std::pair(metrics.value(Counter::loop_long_turns),
+                     metrics.value(Counter::loop_held_turns));
+  };
+  EXPECT_EQ(turn(0, kNsPerMs), std::pair(0ul, 0ul));
+  EXPECT_EQ(turn(5 * kNsPerMs, kNsPerMs), std::pair(1ul, 0ul));
+  EXPECT_EQ(turn(0, 3 * kNsPerMs), std::pair(2ul, 1ul));
+  for (int i = 0; i < 100; ++i) turn(0, kNsPerMs / 10);
+  EXPECT_EQ(turn(5 * kNsPerMs, kNsPerMs), std::pair(3ul, 1ul))
+      << "what was before is not this turn's";
 }
 
 TEST_F(LoopTest, SleepsOnlyWhenNothingWaits) {
