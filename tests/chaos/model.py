@@ -34,7 +34,7 @@ class World:
         self.members, self.first = {}, {}
         self.changes = 0
         self.changing = set()
-        self.write("begin", format=FORMAT, seed=seed, deadline=100 * MS)
+        self.write("begin", format=FORMAT, seed=seed, deadline=40 * MS)
         for n in range(1, groups + 1):
             self.members[group_key(n)] = set(self.users[:4])
             self.first |= {(group_key(n), user): 1 for user in self.users[:4]}
@@ -231,7 +231,7 @@ class World:
         for group in self.changing:
             self.write("doubt", x=self.open_change(group))
         self.changing.clear()
-        self.now += 200 * MS
+        self.now += 10 * MS
         self.write("up")
         for group, members in self.members.items():
             self.write("members", g=group, m=sorted(members), t0=self.now)

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""One node under load, killed, cut off from power and starved of disk, and every promise checked afterwards.
+
+    chaos.py [--quick] [--only PART,…] [--seed N] [--rounds N] [--build-dir build] [--test-build-dir DIR]
+
+Each part runs worlds: a fresh server, a dozen people who write, read, come and go (crowd.py), round after
+round of load and fault on the same data, then peace: everybody reads everything by a fresh client, the closed
+store is read directly, and check.py judges the recorded history. Parts:
+
+    kill       kill -9 at random moments
+    points     the test build dies at each of its kill-points
+    freeze     SIGSTOP under a flood, TERM under load: nobody may be forgotten
+    power      power cuts (disks.py)
+    control    the same without syncs: must lose, or the rig proves nothing
+    io_error   every write and sync fails, the process is left alone: no acknowledgement, exit 1
+    full       disk full and free again under load
+    damage     bit flips and truncations of closed stores (damage.py)
+    seeded     defects built into the test build: each must be found under its name
+
+What this machine cannot do is named as not run. A history with anomalies is kept, and its place told.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "acceptance"))
+
+import server as servers
+import wire
+from client import Failure, require
+from crowd import Crowd
+from disks import LoopDisk, NotHere
+from history import FORMAT, Recorder, group_key, now_us, pair_key, read_body
+
+CONFIG = {"limits": {"sends_per_second": 0, "requests_per_second": 0, "push_queue_bytes": 64 << 20},
+          "store": {"segment_bytes": 1 << 20}}
+DECISION_US = 5_000_000  # the promise is 4 s, and 1 s for the answer
+USERS, GROUPS = 10, 3
+EXIT_S = 10              # until a process whose disk failed must have ended
+POINT_S = 6              # load until a kill-point has to be reached, or is killed otherwise
+SLOW = 2                 # this machine's share in deadlines: several tests run beside each other
+
+
+class World:
+    """A server with its people, from the first start to the verdict."""
+
+    def __init__(self, args, label, seed, test_build=False, env=None, disk=None, shards=None, config=None):
+        self.args, self.label, self.disk = args, label, disk
+        self.rng = random.Random(seed)
+        binary = args.test_ringtalkd if test_build else args.ringtalkd
+        self.shards = shards or self.rng.choice((1, 2, 4))
+        self.server = servers.Server(binary, self.shards, config or CONFIG, env or {}, False, f"chaos-{label}",
+                                     start=False)
+        if disk:
+            self.server.data_dir = os.path.join(disk.path, "data")
+        self.folder = tempfile.mkdtemp(prefix=f"ringtalk-history-{label}-")
+        self.history = Recorder(os.path.join(self.folder, "history.jsonl"))
+        self.history.write("begin", format=FORMAT, seed=seed, deadline=DECISION_US * SLOW)
+        self.ready_s = []
+        self.launch()
+        self.crowd = Crowd(self.server, self.history, self.server.make_users(USERS), seed)
+        self.kinds = [(user, wire.WINDOWS) for user in self.crowd.users]
+        self.kinds += [(user, wire.ANDROID) for user in self.crowd.users[::3]]
+        self.crowd.log_in(self.kinds)
+        self.make_groups()
+        self.crowd.quiet()
+
+    def make_groups(self):
+        live = {chatter.user.id: chatter for chatter in self.crowd.live()}
+        for user in self.crowd.users[:GROUPS]:
+            members = self.rng.sample(self.crowd.users, 5)
+            live[user.id].create_group([user, *[one for one in members if one is not user]])
+        made = self.crowd.turn_until(lambda: len(self.crowd.members) == GROUPS, 10)
+        require(made, "groups are not made")
+
+    def launch(self):
+        began = time.monotonic()
+        self.server.start()
+        self.ready_s.append(time.monotonic() - began)
+
+    # ---- rounds --------------------------------------------------------------------------------------
+
+    def load(self, low=0.2, high=1.0):
+        self.crowd.load(self.rng.uniform(low, high), self.server.running)
+
+    def come_back(self):
+        """The next start on the same data, everybody in again, and what was in doubt once more."""
+        self.crowd.drain()
+        self.launch()
+        self.history.write("up")
+        self.crowd.settle_members(self.members_of)
+        self.crowd.rest()
+        self.crowd.log_in(self.kinds)
+        self.crowd.repeat_doubtful()
+
+    def members_of(self, group):
+        status, text = self.server.http("GET", f"/api/v1/groups/{group}/members?after=0&limit=1000")
+        require(status == 200, f"members of {group}: {status} {text}")
+        return [one["user"] for one in json.loads(text)["members"]]
+
+    def still_running(self):
+        require(self.server.running(), f"the server died by itself: {self.server.exit_text()}\n"
+                                       f"{self.server.log_tail(20)}")
+
+    def kill(self):
+        self.still_running()
+        self.history.write("fault", kind="kill", crash=True)
+        self.server.kill9()
+        self.come_back()
+
+    def cut_power(self):
+        self.still_running()
+        self.history.write("fault", kind="power", crash=True)
+        self.disk.cut_power()
+        if self.server.running():
+            self.server.process.kill()
+        self.wait_exit()
+        self.crowd.drain()
+        self.disk.restore_power()
+        self.come_back()
+
+    def fail_io(self):
+        """The disk is gone, the process is not told otherwise."""
+        self.still_running()
+        self.history.write("fault", kind="io_error", crash=True)
+        self.disk.cut_power()
+        deadline = time.monotonic() + EXIT_S
+        while self.server.running() and time.monotonic() < deadline:
+            self.crowd.act()
+            self.crowd.turn()
+        require(not self.server.running(), f"still running {EXIT_S} s after its disk failed")
+        require(self.server.process.returncode == 1, f"its disk failed: {self.server.exit_text()}, not exit 1")
+        self.crowd.drain()
+        self.disk.restore_power()
+        self.come_back()
+
+    def wait_exit(self):
+        self.server.process.wait(30)
+
+    def freeze(self):
+        """Stopped while everybody writes as much as the sockets take; then it has to find everything."""
+        self.still_running()
+        self.history.write("fault", kind="freeze")
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.crowd.burst(200_000, 6)
+        self.crowd.load(self.rng.uniform(0.2, 0.6), self.server.running)
+        self.server.process.send_signal(signal.SIGCONT)
+        self.history.write("up")
+
+    def drain(self):
+        self.still_running()
+        self.history.write("fault", kind="drain")
+        self.server.process.send_signal(signal.SIGTERM)
+        stopped = self.crowd.turn_until(lambda: not self.server.running(), servers.STOP_S)
+        require(stopped, f"still running {servers.STOP_S} s after TERM")
+        require(self.server.process.returncode == 0, f"TERM: {self.server.exit_text()}")
+        self.come_back()
+
+    def reach_point(self, name, passage):
+        """Restarted with a kill-point armed, until it strikes. True if it did."""
+        self.server.env["RINGTALK_KILLPOINT"] = f"{name}:{passage}"
+        self.history.write("fault", kind="restart", crash=True)
+        self.server.kill9()
+        self.crowd.drain()
+        self.server.launch()
+        if self.server.wait_ready():
+            self.come_in_late()
+            self.crowd.load(POINT_S, self.server.running)
+            if self.server.running():  # not by load: then perhaps on the way out
+                self.server.process.send_signal(signal.SIGTERM)
+                self.crowd.turn_until(lambda: not self.server.running(), servers.STOP_S)
+        code = self.server.process.poll()
+        require(code in (0, -signal.SIGKILL), f"kill-point {name}: {self.server.exit_text()}")
+        del self.server.env["RINGTALK_KILLPOINT"]
+        self.history.write("fault", kind="point", crash=True)
+        self.come_back()
+        return code != 0
+
+    def come_in_late(self):
+        """As come_back(), while the server may die at any moment."""
+        self.history.write("up")
+        try:
+            self.crowd.settle_members(self.members_of)
+            self.crowd.rest()
+            self.crowd.log_in(self.kinds)
+            self.crowd.repeat_doubtful()
+        except (Failure, OSError):
+            if self.server.running():
+                raise
+
+    # ---- the end -------------------------------------------------------------------------------------
+
+    def judge(self):
+        """Peace, the last reading, the store, the checker. Returns its findings."""
+        self.still_running()
+        self.crowd.quiet()
+        self.history.write("healed")
+        self.crowd.count_unread()
+        self.crowd.log_everybody_out()
+        self.crowd.read_all()
+        self.server.term()
+        self.read_store()
+        self.history.write("done")
+        self.history.close()
+        done = subprocess.run([sys.executable, os.path.join(HERE, "check.py"), "--json", self.history.path],
+                              capture_output=True, text=True)
+        require(done.returncode in (0, 1), f"{self.history.path}: {done.stderr}")
+        found = json.loads(done.stdout)
+        found["ready"] = self.ready_s
+        found["history"] = self.history.path
+        return found
+
+    def read_store(self):
+        ctl = os.path.join(self.args.build_dir, "ringtalkctl")
+        done = subprocess.run([ctl, "store", "verify", self.server.data_dir], capture_output=True, text=True)
+        require(done.returncode == 0, f"store verify: {done.stdout[-500:]}{done.stderr[-300:]}")
+        found = {}
+        with subprocess.Popen([ctl, "store", "dump", self.server.data_dir, "--json"],
+                              stdout=subprocess.PIPE) as dump:
+            for line in dump.stdout:
+                record = json.loads(line)
+                if record["kind"] != "message":
+                    continue
+                number = int(record["conversation"], 16)
+                key = pair_key(number >> 32, number & 0xFFFFFFFF) if number >> 32 else group_key(number)
+                op, author, hash = read_body(record["body"].encode(), key)
+                found.setdefault(key, []).append([record["msg_id"], op if author == record["author"] else 0,
+                                                  author, hash])
+        require(dump.returncode == 0, "store dump")
+        for key, messages in found.items():
+            self.history.write("stored", c=key, m=messages)
+
+    def close(self, keep=False):
+        if self.server.running():
+            self.server.process.kill()
+            self.server.process.wait()
+        self.server.stopped = True
+        self.server.close()
+        if self.disk:
+            self.disk.close()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sum:
+    """What is said at the end: of each part, and of all."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.not_run = []
+        self.faults = self.acknowledged = self.unknown = self.sends = 0
+        self.ready = []
+
+    def ok(self, name, text):
+        self.passed += 1
+        print(f"{name} ok: {text}", flush=True)
+
+    def fail(self, name, text):
+        self.failed += 1
+        print(f"{name} FAILED: {text}", flush=True)
+
+    def skip(self, name, why):
+        self.not_run.append(name)
+        print(f"{name} NOT RUN: {why}", flush=True)
+
+    def add(self, found, faults):
+        self.faults += faults
+        self.acknowledged += found["acknowledged"]
+        self.unknown += found["unknown"]
+        self.sends += found["sends"]
+        self.ready += found["ready"][1:]
+
+
+def anomalies_text(found):
+    told = [f"{kind}: {text}" for kind, texts in found["told"].items() for text in texts[:3]]
+    return f"{found['anomalies']}, {found['history']}\n    " + "\n    ".join(told)
+
+
+def run_world(args, total, name, faults, **world):
+    """One world through those faults (functions of it). Expects no anomaly."""
+    began = time.monotonic()
+    one = None
+    keep = True
+    try:
+        one = World(args, name, **world)
+        for fault in faults:
+            one.load()
+            fault(one)
+        one.load()
+        found = one.judge()
+        total.add(found, len(faults))
+        if found["anomalies"]:
+            total.fail(name, anomalies_text(found))
+        else:
+            keep = False
+            total.ok(name, f"{len(faults)} faults, {found['acknowledged']} acknowledged, {found['unknown']} "
+                           f"unknown, {found['refused']} refused, {found['events']} events, "
+                           f"{one.shards} shards, {time.monotonic() - began:.1f} s")
+    except NotHere as error:
+        keep = False
+        total.skip(name, error)
+    except Exception as error:
+        place = f" [{one.history.path}]\n{one.server.log_tail(12)}" if one else ""
+        total.fail(name, f"{type(error).__name__}: {error}{place}")
+    finally:
+        if one:
+            one.close(keep)
+
+
+# ---- parts -----------------------------------------------------------------------------------------
+
+
+def split(count, most):
+    """That many faults as worlds of about equal length."""
+    worlds = -(-count // most)
+    return [count // worlds + (n < count % worlds) for n in range(worlds)]
+
+
+def part_kill(args, total):
+    for n, kills in enumerate(split(args.rounds or (10 if args.quick else 1000), 20)):
+        run_world(args, total, f"kill-{n + 1}", [World.kill] * kills, seed=args.seed + n)
+
+
+def part_freeze(args, total):
+    for n in range(1 if args.quick else 10):
+        run_world(args, total, f"freeze-{n + 1}", [World.freeze, World.drain, World.freeze], seed=args.seed + 200 + n)
+
+
+def part_power(args, total):
+    for n, cuts in enumerate(split(args.rounds or (5 if args.quick else 300), 20)):
+        run_on_disk(args, total, f"power-{n + 1}", [World.cut_power] * cuts, seed=args.seed + 300 + n)
+
+
+def part_io_error(args, total):
+    for n in range(1 if args.quick else 10):
+        run_on_disk(args, total, f"io_error-{n + 1}", [World.fail_io] * 2, seed=args.seed + 500 + n)
+
+
+def run_on_disk(args, total, name, faults, **world):
+    try:
+        disk = LoopDisk()
+    except NotHere as error:
+        return total.skip(name, error)
+    run_world(args, total, name, faults, disk=disk, **world)
+
+
+PARTS = {"kill": part_kill, "freeze": part_freeze, "power": part_power, "io_error": part_io_error}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--build-dir", default="build")
+    parser.add_argument("--test-build-dir", default="build-killpoints")
+    parser.add_argument("--quick", action="store_true", help="20 kills, 5 power cuts, and each other part once")
+    parser.add_argument("--only", help="parts, comma separated")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, help="how many faults in kill, points and power")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: (servers.kill_all(), os._exit(1)))
+    args.ringtalkd = servers.find_ringtalkd(args.build_dir)
+    parts = args.only.split(",") if args.only else list(PARTS)
+    if set(parts) - set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}")
+    total = Sum()
+    began = time.monotonic()
+    for part in parts:
+        PARTS[part](args, total)
+    ready = sorted(total.ready)
+    if ready:
+        print(f"{total.faults} faults, {total.acknowledged} acknowledged, {total.unknown} of {total.sends} sends "
+              f"unknown; ready again in {ready[len(ready) // 2]:.2f} s (median), {ready[-1]:.2f} s (longest); "
+              f"seed {args.seed}, {time.monotonic() - began:.0f} s")
+    if total.not_run:
+        print("not run: " + ", ".join(total.not_run))
+    skipped = f", {len(total.not_run)} skipped" if total.not_run else ""
+    print(f"{total.passed} passed, {total.failed} failed{skipped}")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
