@@ -39,7 +39,7 @@ import server as servers
 import wire
 from client import Failure, require
 from crowd import Crowd
-from disks import LoopDisk, NotHere
+from disks import LoopDisk, NotHere, fast_folder
 from history import FORMAT, Recorder, group_key, now_us, pair_key, read_body
 
 CONFIG = {"limits": {"sends_per_second": 0, "requests_per_second": 0, "push_queue_bytes": 64 << 20},
@@ -61,8 +61,8 @@ class World:
         self.shards = shards or self.rng.choice((1, 2, 4))
         self.server = servers.Server(binary, self.shards, config or CONFIG, env or {}, False, f"chaos-{label}",
                                      start=False)
-        if disk:
-            self.server.data_dir = os.path.join(disk.path, "data")
+        self.data_folder = None if disk else fast_folder("ringtalk-chaos-data-")
+        self.server.data_dir = os.path.join(disk.path if disk else self.data_folder, "data")
         self.folder = tempfile.mkdtemp(prefix=f"ringtalk-history-{label}-")
         self.history = Recorder(os.path.join(self.folder, "history.jsonl"))
         self.history.write("begin", format=FORMAT, seed=seed, deadline=DECISION_US * SLOW)
@@ -248,6 +248,8 @@ class World:
         self.server.close()
         if self.disk:
             self.disk.close()
+        else:
+            shutil.rmtree(self.data_folder, ignore_errors=True)
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -383,8 +383,9 @@ class Check:
         self.spans.append([time - event["us"], time])
 
     def on_quiet(self, time, event):
-        self.quiets.append(time)
-        self.quiet_since.append(event["since"])
+        if event["echoed"]:
+            self.quiets.append(time)
+            self.quiet_since.append(event["since"])
         for session in self.sessions.values():
             if session.ended == NEVER:
                 session.quiet = event["since"]
@@ -560,14 +561,16 @@ class Check:
         crash = bisect.bisect_left(self.crashes, began)
         last_crash = self.crashes[crash - 1] if crash else -NEVER
         quiet = bisect.bisect_left(self.quiets, began)
-        quiet = self.quiet_since[quiet - 1] if quiet else -NEVER
+        quiet, quiet_at = (self.quiet_since[quiet - 1], self.quiets[quiet - 1]) if quiet else (-NEVER, -NEVER)
         least = most = 0
         for time, id, by in self.marks.get((user, conversation), ()):
             if time > ended:
                 break
             most = max(most, id or conversation.newest_possibly(ended))
             kept = time > last_crash or time < last_crash - MARK_DURABLE_US
-            if kept and time <= began and (by == session or time <= quiet):
+            # Surely taken: something that was asked later on the same connection has its answer.
+            taken = by == session or (time <= quiet and self.sessions[by].ended > quiet_at)
+            if kept and time <= began and taken:
                 there = conversation.newest_surely(time)
                 least = max(least, min(id, there) if id else there)
         if conversation.group:  # who writes has read

@@ -527,10 +527,10 @@ class Crowd:
         self.turn_until(lambda: all(not one.sends and not one.asks for one in self.chatters.values()), QUIET_S)
         for chatter in self.live():
             chatter.beat()
-        self.turn_until(lambda: all(one.beats == 0 for one in self.live()), QUIET_S)
+        echoed = self.turn_until(lambda: all(one.beats == 0 for one in self.live()), QUIET_S)
         since = now_us()
         self.turn_until(lambda: not self.missing(), QUIET_S)
-        self.history.write("quiet", since=since)
+        self.history.write("quiet", since=since, echoed=echoed)
 
     # ---- the end -------------------------------------------------------------------------------------
 

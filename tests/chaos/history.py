@@ -24,7 +24,8 @@ CRC-32 of all of the body; op 0: a body that nobody can have written.
     fault     kind, crash              something was done to the server, which need not decide until
     up        -                        it serves again
     late      us                       the recorder itself did nothing for so long
-    quiet     since                    all that was acknowledged until `since` came to everybody, or never will
+    quiet     since, echoed            all that was acknowledged until `since` came to everybody, or never will;
+                                       echoed: each session has answered a heartbeat, so it took all that it was sent
     healed    -                        no fault from here on
     stored    c, m                     the whole conversation as the closed store has it
     done      -

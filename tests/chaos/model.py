@@ -245,7 +245,7 @@ class World:
     def quiet(self):
         self.run()
         self.now += MS
-        self.write("quiet", since=self.now)
+        self.write("quiet", since=self.now, echoed=True)
         self.now += MS
 
     def load(self, steps):
