@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/seeded_bug.h"
+
 namespace ringtalk::engine {
 
 Stream::~Stream() {
@@ -54,6 +56,7 @@ void Stream::on_recv(int32_t result, uint32_t flags) noexcept {
                                            : Counter::recv_rearmed_other);
   // Not errors: a pause, no free buffer (they come back within this turn).
   if (result < 0 && result != -ECANCELED && result != -ENOBUFS) return abort();
+  if (RT_SEEDED_BUG("receive_not_rearmed") && result == -ENOBUFS) return;
   const bool reads = state_ == State::open || state_ == State::lingering;
   if (!receiving_ && !eof_ && want_receive_ && reads) arm_receive();
 }

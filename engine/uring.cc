@@ -16,6 +16,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/units.h"
 #include "engine/clock.h"
+#include "engine/seeded_bug.h"
 
 namespace ringtalk::engine {
 namespace {
@@ -337,6 +338,13 @@ void UringRing::write_sync(int fd, Bytes bytes, uint64_t offset, Completion& don
   io_uring_sqe* entry = sqe(done);
   io_uring_prep_write(entry, fd, bytes.data(), static_cast<unsigned>(bytes.size()), offset);
   entry->rw_flags = RWF_DSYNC;
+  if (RT_SEEDED_BUG("never_sync")) entry->rw_flags = 0;
+  if (RT_SEEDED_BUG("ack_before_sync")) {
+    static Completion ignored{[](Completion&, int32_t, uint32_t) noexcept {}};
+    entry->rw_flags = 0;
+    entry->flags |= IOSQE_IO_LINK;
+    io_uring_prep_fsync(sqe(ignored), fd, IORING_FSYNC_DATASYNC);
+  }
 }
 
 // --- turn --------------------------------------------------------------------------------------------

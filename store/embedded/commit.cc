@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <unordered_map>
 
 #include "engine/base/assert.h"
 #include "engine/killpoint.h"
+#include "engine/seeded_bug.h"
 
 namespace ringtalk::store {
 namespace {
@@ -12,6 +14,13 @@ namespace {
 constexpr uint64_t kFooterFixedBytes = kFooterHeaderBytes + kTrailerBytes;
 // What one row may add to the footer: a head, a repeat, and in a group its author's read position.
 constexpr uint64_t kFooterRowBytes = sizeof(HeadEntry) + sizeof(RepeatEntry) + sizeof(CursorEntry);
+
+// RT_SEEDED_BUG("id_from_cache"): the counter lives in a cache that is written behind, every 16 ids; a
+// restart begins with the older value.
+uint32_t next_cached_id(uint64_t conversation, uint32_t newest) {
+  thread_local std::unordered_map<uint64_t, uint32_t> cache;
+  return ++cache.try_emplace(conversation, newest / 16 * 16).first->second;
+}
 
 // What a batch may need besides its rows: block records, cursors and their footer entries.
 constexpr uint64_t overhead_bytes(uint64_t rows) {
@@ -279,7 +288,8 @@ void Commit::assign_message(PendingHead& pending, RecordHeader& header, Pointer 
   HeadEntry& head = pending.head;
   const ConversationId conversation{header.conversation};
   RT_ASSERT(head.msg_id < UINT32_MAX);
-  ++head.msg_id;
+  head.msg_id = RT_SEEDED_BUG("id_from_cache") ? next_cached_id(header.conversation, head.msg_id)
+                                               : head.msg_id + 1;
   if (!conversation.is_group() && header.author == raw(conversation.small())) ++head.small_count;
   head.time          = std::max(time_, head.time);
   header.msg_id      = head.msg_id;

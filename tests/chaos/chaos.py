@@ -21,6 +21,7 @@ What this machine cannot do is named as not run. A history with anomalies is kep
 """
 
 import argparse
+import collections
 import json
 import os
 import random
@@ -39,14 +40,18 @@ import server as servers
 import wire
 from client import Failure, require
 from crowd import Crowd
+from damage import build, read_dump
 from disks import LoopDisk, NotHere, fast_folder
-from history import FORMAT, Recorder, group_key, now_us, pair_key, read_body
+from history import FORMAT, Recorder, group_key, read_body
 
 CONFIG = {"limits": {"sends_per_second": 0, "requests_per_second": 0, "push_queue_bytes": 64 << 20},
           "store": {"segment_bytes": 1 << 20}}
 DECISION_US = 5_000_000  # the promise is 4 s, and 1 s for the answer
 USERS, GROUPS = 10, 3
 EXIT_S = 10              # until a process whose disk failed must have ended
+FULL_S, RESUME_S = 60, 20
+REFUSED_MIN = 200        # beyond what is refused for other reasons
+FIRST_START = "secret_key_"  # kill-points that no later start passes
 POINT_S = 6              # load until a kill-point has to be reached, or is killed otherwise
 SLOW = 2                 # this machine's share in deadlines: several tests run beside each other
 
@@ -112,14 +117,25 @@ class World:
         require(self.server.running(), f"the server died by itself: {self.server.exit_text()}\n"
                                        f"{self.server.log_tail(20)}")
 
+    def rush(self):
+        """Some hundred sends begin in one moment; what comes a few milliseconds later meets them at all stages."""
+        self.history.write("fault", kind="rush")
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.crowd.flood()
+        self.server.process.send_signal(signal.SIGCONT)
+        self.history.write("up")
+        time.sleep(self.rng.choice((0, self.rng.uniform(0, 0.004), self.rng.uniform(0, 0.03))))
+
     def kill(self):
         self.still_running()
+        self.rush()
         self.history.write("fault", kind="kill", crash=True)
         self.server.kill9()
         self.come_back()
 
     def cut_power(self):
         self.still_running()
+        self.rush()
         self.history.write("fault", kind="power", crash=True)
         self.disk.cut_power()
         if self.server.running():
@@ -143,6 +159,22 @@ class World:
         self.crowd.drain()
         self.disk.restore_power()
         self.come_back()
+
+    def fill_disk(self):
+        """Nothing can be stored, reading goes on; then there is room again, without a restart."""
+        self.still_running()
+        before = self.crowd.refused
+        self.disk.fill(1 << 20)
+        full = time.monotonic() + FULL_S
+        while self.crowd.refused - before < REFUSED_MIN and time.monotonic() < full:
+            self.crowd.load(0.2, self.server.running)
+            self.disk.fill(0)
+        require(self.crowd.refused - before >= REFUSED_MIN, f"{FULL_S} s of load did not fill the disk")
+        self.crowd.load(self.rng.uniform(0.5, 2), self.server.running)
+        self.disk.empty()
+        acked = self.crowd.acked
+        resumed = self.crowd.turn_until(lambda: self.crowd.act() or self.crowd.acked - acked > 100, RESUME_S)
+        require(resumed, f"not back to work {RESUME_S} s after there was room again")
 
     def wait_exit(self):
         self.server.process.wait(30)
@@ -200,7 +232,7 @@ class World:
 
     # ---- the end -------------------------------------------------------------------------------------
 
-    def judge(self):
+    def judge(self, sound=True):
         """Peace, the last reading, the store, the checker. Returns its findings."""
         self.still_running()
         self.crowd.quiet()
@@ -209,7 +241,7 @@ class World:
         self.crowd.log_everybody_out()
         self.crowd.read_all()
         self.server.term()
-        self.read_store()
+        self.read_store(sound)
         self.history.write("done")
         self.history.close()
         done = subprocess.run([sys.executable, os.path.join(HERE, "check.py"), "--json", self.history.path],
@@ -220,25 +252,23 @@ class World:
         found["history"] = self.history.path
         return found
 
-    def read_store(self):
+    def read_store(self, sound):
         ctl = os.path.join(self.args.build_dir, "ringtalkctl")
         done = subprocess.run([ctl, "store", "verify", self.server.data_dir], capture_output=True, text=True)
-        require(done.returncode == 0, f"store verify: {done.stdout[-500:]}{done.stderr[-300:]}")
+        require(done.returncode == 0 or not sound, f"store verify: {done.stdout[-500:]}{done.stderr[-300:]}")
         found = {}
-        with subprocess.Popen([ctl, "store", "dump", self.server.data_dir, "--json"],
-                              stdout=subprocess.PIPE) as dump:
-            for line in dump.stdout:
-                record = json.loads(line)
-                if record["kind"] != "message":
-                    continue
-                number = int(record["conversation"], 16)
-                key = pair_key(number >> 32, number & 0xFFFFFFFF) if number >> 32 else group_key(number)
-                op, author, hash = read_body(record["body"].encode(), key)
-                found.setdefault(key, []).append([record["msg_id"], op if author == record["author"] else 0,
-                                                  author, hash])
-        require(dump.returncode == 0, "store dump")
+        for key, id, shown_author, body in read_dump(ctl, self.server.data_dir)[0]:
+            op, author, hash = read_body(body, key)
+            found.setdefault(key, []).append([id, op if author == shown_author else 0, author, hash])
         for key, messages in found.items():
             self.history.write("stored", c=key, m=messages)
+
+    def live_through(self, faults, sound=True):
+        for fault in faults:
+            self.load()
+            fault(self)
+        self.load()
+        return self.judge(sound)
 
     def close(self, keep=False):
         if self.server.running():
@@ -295,18 +325,14 @@ def run_world(args, total, name, faults, **world):
     keep = True
     try:
         one = World(args, name, **world)
-        for fault in faults:
-            one.load()
-            fault(one)
-        one.load()
-        found = one.judge()
+        found = one.live_through(faults)
         total.add(found, len(faults))
         if found["anomalies"]:
             total.fail(name, anomalies_text(found))
         else:
             keep = False
-            total.ok(name, f"{len(faults)} faults, {found['acknowledged']} acknowledged, {found['unknown']} "
-                           f"unknown, {found['refused']} refused, {found['events']} events, "
+            total.ok(name, f"{len(faults)} faults, {found['acknowledged']} acknowledged, {found['doubts']} "
+                           f"in doubt and {found['unknown']} still, {found['refused']} refused, {found['events']} events, "
                            f"{one.shards} shards, {time.monotonic() - began:.1f} s")
     except NotHere as error:
         keep = False
@@ -317,6 +343,28 @@ def run_world(args, total, name, faults, **world):
     finally:
         if one:
             one.close(keep)
+
+
+def run_seeded(args, total, name, bug, kind, faults, **world):
+    """A world with a defect that has to be found, under that name."""
+    one = None
+    try:
+        one = World(args, name, test_build=True, env={"RINGTALK_SEEDED_BUG": bug}, **world)
+        found = one.live_through(faults, sound=False)
+        count = found["anomalies"].get(kind, 0)
+        text = f"{bug}: {found['anomalies'] or 'no anomaly'}"
+        if count:
+            total.ok(name, f"{text}; {found['told'][kind][0]}")
+        else:
+            total.fail(name, f"{text}, but it must show as {kind}")
+    except NotHere as error:
+        total.skip(name, error)
+    except Exception as error:
+        tail = f"\n{one.server.log_tail(12)}" if one else ""
+        total.fail(name, f"{bug}: {type(error).__name__}: {error}{tail}")
+    finally:
+        if one:
+            one.close()
 
 
 # ---- parts -----------------------------------------------------------------------------------------
@@ -348,15 +396,90 @@ def part_io_error(args, total):
         run_on_disk(args, total, f"io_error-{n + 1}", [World.fail_io] * 2, seed=args.seed + 500 + n)
 
 
-def run_on_disk(args, total, name, faults, **world):
+def part_points(args, total):
+    """Each once; in the quick form ten of them."""
+    names = subprocess.run([args.test_ringtalkd, "--list-killpoints"], capture_output=True, text=True).stdout.split()
+    names = [name for name in names if not name.startswith(FIRST_START)]
+    if not names:
+        return total.fail("points", f"{args.test_ringtalkd} knows no kill-points")
+    rng = random.Random(args.seed)
+    rng.shuffle(names)
+    times = [name for _ in range(1 if args.quick else max(1, (args.rounds or 200) // len(names))) for name in names]
+    reached = set()
+    for n, count in enumerate(split(10 if args.quick else len(times), 10)):
+        chosen, times = times[:count], times[count:]
+
+        def strike(name, passage):
+            def fault(world):
+                if world.reach_point(name, passage):
+                    reached.add(name)
+            return fault
+        faults = [strike(name, rng.randint(1, 4)) for name in chosen]
+        run_world(args, total, f"points-{n + 1}", faults, seed=args.seed + 100 + n, test_build=True)
+    if args.quick:
+        names = names[:10]
+    missed = sorted(set(names) - reached)
+    print(f"kill-points reached: {len(reached)} of {len(names)}{', not ' + ', '.join(missed) if missed else ''}")
+
+
+def on_disk(total, name, world):
+    """Calls world(disk) with a disk of its own; the world closes it."""
     try:
         disk = LoopDisk()
     except NotHere as error:
         return total.skip(name, error)
-    run_world(args, total, name, faults, disk=disk, **world)
+    return world(disk)
 
 
-PARTS = {"kill": part_kill, "freeze": part_freeze, "power": part_power, "io_error": part_io_error}
+def run_on_disk(args, total, name, faults, **world):
+    on_disk(total, name, lambda disk: run_world(args, total, name, faults, disk=disk, **world))
+
+
+def part_full(args, total):
+    for n in range(1 if args.quick else 10):
+        run_on_disk(args, total, f"full-{n + 1}", [World.fill_disk] * 2, seed=args.seed + 600 + n)
+
+
+def part_control(args, total):
+    """Without syncs a power cut must lose what was acknowledged; else the cuts prove nothing."""
+    on_disk(total, "control", lambda disk: run_seeded(
+        args, total, "control", "never_sync", "lost", [World.cut_power] * 2, disk=disk, seed=args.seed + 400))
+
+
+def part_seeded(args, total):
+    on_disk(total, "seeded-1", lambda disk: run_seeded(
+        args, total, "seeded-1", "ack_before_sync", "lost", [World.cut_power] * 8, disk=disk,
+        seed=args.seed + 401))
+    run_seeded(args, total, "seeded-2", "id_from_cache", "divergence", [World.kill] * 2, seed=args.seed + 402)
+    run_seeded(args, total, "seeded-3", "membership_skipped", "leak", [World.kill], seed=args.seed + 403)
+    run_seeded(args, total, "seeded-4", "receive_not_rearmed", "stuck", [World.freeze] * 2, seed=args.seed + 404)
+
+
+def part_damage(args, total):
+    rng = random.Random(args.seed)
+    for name in ("closed", "killed"):
+        try:
+            store = build(args, name, rng)
+        except Exception as error:
+            total.fail(f"damage-{name}", f"{type(error).__name__}: {error}")
+            continue
+        outcomes, failures = collections.Counter(), []
+        for _ in range(30 if args.quick else args.rounds or 6000):
+            try:
+                outcomes[store.trial(rng)] += 1
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {error}")
+        store.close()
+        if failures:
+            total.fail(f"damage-{name}", f"{len(failures)} of {sum(outcomes.values()) + len(failures)}\n    "
+                                         + "\n    ".join(failures[:5]))
+        else:
+            total.ok(f"damage-{name}", ", ".join(f"{count} {what}" for what, count in outcomes.items()))
+
+
+PARTS = {"kill": part_kill, "points": part_points, "freeze": part_freeze, "power": part_power,
+         "control": part_control, "io_error": part_io_error, "full": part_full, "damage": part_damage,
+         "seeded": part_seeded}
 
 
 def main():
@@ -370,9 +493,12 @@ def main():
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: (servers.kill_all(), os._exit(1)))
     args.ringtalkd = servers.find_ringtalkd(args.build_dir)
+    args.build_dir = os.path.abspath(args.build_dir)
     parts = args.only.split(",") if args.only else list(PARTS)
     if set(parts) - set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")
+    if set(parts) & {"points", "control", "seeded"}:
+        args.test_ringtalkd = servers.find_ringtalkd(args.test_build_dir)
     total = Sum()
     began = time.monotonic()
     for part in parts:

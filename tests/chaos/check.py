@@ -188,6 +188,7 @@ class Check:
         self.finals = collections.defaultdict(list)
         self.final_span = {}
         self.trespass = []
+        self.doubts = 0         # connections that ended before an outcome
 
     # ---- reading -------------------------------------------------------------------------------------
 
@@ -261,6 +262,7 @@ class Check:
 
     def on_unknown(self, time, event):
         self.decide(time, event)
+        self.doubts += 1
 
     def see(self, time, conversation, id, op, author, hash, where):
         """Something visible. True if it is what somebody sent."""
@@ -629,7 +631,7 @@ def summary(check):
                   if not check.acked[op] and check.refused[op] < check.attempts[op])
     return {"events": check.events, "sends": operations, "acknowledged": sum(check.acked),
             "refused": sum(1 for op in range(1, operations + 1) if check.refused[op] == check.attempts[op]),
-            "unknown": unknown, "sessions": len(check.sessions), "conversations": len(check.conversations),
+            "unknown": unknown, "doubts": check.doubts, "sessions": len(check.sessions), "conversations": len(check.conversations),
             "crashes": len(check.crashes), "reads": len(check.lists), "unread_reads": len(check.unreads),
             "anomalies": {kind: check.report.counts[kind] for kind in KINDS if check.report.counts[kind]}}
 

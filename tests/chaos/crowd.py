@@ -202,8 +202,9 @@ class Chatter:
     def on_login(self, got):
         self.answered(got)
         if got["result_code"] != wire.OK:
-            require(got["result_code"] == wire.FULL, f"login of {self.user.name}: {got!r}")
-            return self.close("full")
+            # No store: on a full disk, beside somebody's write. Clients try again.
+            require(got["result_code"] in (wire.FULL, wire.NO_STORE), f"login of {self.user.name}: {got!r}")
+            return self.close("refused")
         require(got["user_info"]["user_id"] == self.user.id, f"login of {self.user.id} answered {got!r}")
         self.session = self.crowd.next_session()
         self.login_at = self.crowd.history.write("login", s=self.session, u=self.user.id)
@@ -214,6 +215,7 @@ class Chatter:
         operation = self.sends.pop(got.seq, None) or self.decided.get(got.seq)
         require(operation is not None, f"acknowledged, never sent: {got!r}")
         self.decided[got.seq] = operation
+        self.crowd.acked += 1
         self.crowd.history.write("ok", op=operation.op, s=self.session, id=got["msg_id"])
         self.note(operation.place.key, got["msg_id"])
         self.crowd.expect(operation, got["msg_id"], self)
@@ -311,7 +313,7 @@ class Crowd:
         self.doubtful = []     # operations whose connection died first
         self.members, self.owners = {}, {}
         self.changing, self.changes = set(), 0
-        self.ops = self.sessions = self.refused = 0
+        self.ops = self.sessions = self.acked = self.refused = 0
         self.seqs = collections.Counter()
         self.hashes = {}
         self.places = {}
@@ -491,6 +493,12 @@ class Crowd:
             for _ in range(count):
                 chatter.send(self.fresh_operation(chatter, bytes_each, wire.SOUND))
 
+    def flood(self):
+        """Full windows everywhere."""
+        for chatter in self.live():
+            while len(chatter.sends) < WINDOW and not chatter.outbuf:
+                chatter.send(self.fresh_operation(chatter))
+
     def repeat_doubtful(self):
         """Sends whose outcome nobody knows, once more: under the same number, or the client's own id."""
         doubtful, self.doubtful = self.doubtful, []
@@ -545,7 +553,8 @@ class Crowd:
     def log_everybody_out(self):
         for chatter in self.live():
             chatter.log_out()
-        require(self.turn_until(lambda: not self.chatters, QUIET_S), "a logout is not answered")
+        self.turn_until(lambda: not self.chatters, QUIET_S)
+        self.cut_all()
 
     def read_all(self):
         """A fresh client of every user reads all he could have, and tries what is not his."""
