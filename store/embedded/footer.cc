@@ -139,6 +139,14 @@ Footer FooterBuilder::finish(uint32_t segment, const Scan& scan, uint32_t now) {
   return footer;
 }
 
+bool has_trailer(engine::Disk& disk, int fd, uint64_t bytes) {
+  if (bytes < kSegmentHeaderBytes + kFooterHeaderBytes + kTrailerBytes) return false;
+  Trailer trailer{};
+  const auto got =
+      disk.read(fd, std::as_writable_bytes(std::span(&trailer, 1)), bytes - kTrailerBytes);
+  return got && *got == kTrailerBytes && trailer.magic == kTrailerMagic;
+}
+
 Result<Footer> load_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt) {
   auto size = disk.size(fd);
   if (!size) return std::unexpected(size.error());

@@ -58,6 +58,9 @@ class FooterBuilder {
   std::deque<RepeatEntry> repeats_;
 };
 
+// Whether a file of so many bytes ends as a sealed segment does.
+bool has_trailer(engine::Disk& disk, int fd, uint64_t bytes);
+
 // Errc::not_found: not sealed. Errc::corrupt: sealed, but the footer is damaged.
 Result<Footer> load_footer(engine::Disk& disk, int fd, uint32_t segment, uint32_t salt);
 

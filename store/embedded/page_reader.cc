@@ -249,7 +249,8 @@ bool PageReader::Page::read(uint32_t tag, Pointer place, uint32_t bytes) {
 void PageReader::Page::on_read(uint32_t tag, Pointer place, Result<Bytes> bytes) noexcept {
   RT_ASSERT(reads_ > 0);
   --reads_;
-  if (!bytes) {
+  // A segment that is gone is damage, like one that cannot be read; what lies elsewhere is served.
+  if (!bytes && bytes.error().os != ENOENT) {
     error_ = Errc::os;
     os_    = bytes.error().os;
   }

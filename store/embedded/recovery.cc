@@ -26,6 +26,7 @@ class Recovery {
     out_.salt                   = files_.has_salt ? files_.salt : settings_.fresh_salt;
     out_.report.segments        = static_cast<uint32_t>(files_.segments.size());
     out_.report.damaged_headers = files_.damaged_headers;
+    out_.report.cut_short       = files_.cut_short;
     for (uint32_t i = 0; i < shards_; ++i)
       out_.shards.push_back(std::make_unique<ShardState>(out_.salt));
 
@@ -97,7 +98,10 @@ class Recovery {
     }
     note(segment, scan);
     add(*footer);
-    const bool empty = footer->records == 0 && scan.damages.empty();
+    // One that lost all its records is kept, and found damaged by who looks for them.
+    const auto& cut  = files_.cut_short;
+    const bool whole = std::ranges::find(cut, segment, &CutShort::segment) == cut.end();
+    const bool empty = footer->records == 0 && scan.damages.empty() && whole;
     Result<void> done =
         empty ? disk_.remove(segment_path(segment)) : write_footer(disk_, *fd, *footer, salt);
     disk_.close(*fd);
@@ -224,7 +228,9 @@ Result<LogFiles> look_at_log(engine::Disk& disk) {
   for (uint32_t segment : files.segments) {
     auto fd = disk.open(segment_path(segment), engine::Disk::Open::read);
     if (!fd) return std::unexpected(fd.error());
-    auto got = disk.read(*fd, block, 0);
+    auto got         = disk.read(*fd, block, 0);
+    const auto bytes = disk.size(*fd);
+    const bool ended = bytes && has_trailer(disk, *fd, *bytes);
     disk.close(*fd);
     Result<SegmentHeader> header = fail(Errc::corrupt);
     if (got) header = decode_segment_header(Bytes(block).first(*got));
@@ -233,6 +239,8 @@ Result<LogFiles> look_at_log(engine::Disk& disk) {
       files.damaged_headers.push_back(segment);
       continue;
     }
+    if (bytes && *bytes < header->segment_bytes && !ended)
+      files.cut_short.push_back({segment, *bytes});
     if (!files.has_salt) files.salt = header->salt;
     files.has_salt = true;
   }
@@ -264,6 +272,9 @@ std::vector<std::string> RecoveryReport::lines() const {
                     damage.msg_id));
   for (uint32_t segment : damaged_headers)
     out.push_back(fmt::format("message log: {}: header damaged", segment_path(segment)));
+  for (const CutShort& cut : cut_short)
+    out.push_back(fmt::format("message log: {} cut short: {} bytes are left, what followed is lost",
+                              segment_path(cut.segment), cut.bytes));
   for (uint32_t segment : damaged_footers)
     out.push_back(fmt::format("message log: {}: footer damaged, rebuilt from the records",
                               segment_path(segment)));

@@ -35,6 +35,13 @@ struct TornTail {
   uint64_t bytes   = 0;
 };
 
+// A segment is made full size and cut to what it holds only when its footer is there: shorter, and without
+// one, it has lost its end.
+struct CutShort {
+  uint32_t segment = 0;
+  uint64_t bytes   = 0;  // left
+};
+
 struct RecoveryReport {
   uint32_t segments          = 0;  // files found
   uint32_t segments_read     = 0;  // whose records had to be read
@@ -51,6 +58,7 @@ struct RecoveryReport {
   std::vector<Damage> damages;
   std::vector<uint32_t> damaged_headers;
   std::vector<uint32_t> damaged_footers;
+  std::vector<CutShort> cut_short;
   std::vector<uint32_t> unsealed;  // could not be sealed (disk full?); read again at the next start
 
   // One line per finding, for the log.
@@ -79,6 +87,7 @@ Result<Recovered> recover(engine::Disk& disk, engine::Clock& clock,
 struct LogFiles {
   std::vector<uint32_t> segments;  // sorted
   std::vector<uint32_t> damaged_headers;
+  std::vector<CutShort> cut_short;
   bool has_snapshot     = false;  // a whole header
   bool snapshot_damaged = false;
   uint64_t salt         = 0;

@@ -20,6 +20,8 @@ class Verifier {
   Result<VerifyReport> run() {
     for (uint32_t segment : files_.damaged_headers)
       problem("{}: header damaged", segment_path(segment));
+    for (const CutShort& cut : files_.cut_short)
+      problem("{}: cut short, {} bytes are left", segment_path(cut.segment), cut.bytes);
     for (uint32_t segment : files_.segments)
       if (auto done = check_segment(segment); !done) return std::unexpected(done.error());
     check_snapshot();

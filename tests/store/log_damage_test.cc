@@ -162,6 +162,56 @@ TEST(LogDamage, TruncationsOfAClosedStore) {
   }
 }
 
+// Each segment of a closed store cut at any place: told by verify and at the next start, and kept, however
+// little is left; messages of other segments are served, those above the cut first.
+TEST(LogDamage, ACutSegmentIsNamedAndKept) {
+  Closed closed(false, 4);
+  LogWorld& world = closed.world;
+  for (int i = 0; i < 60; ++i) {
+    auto it = closed.saved.begin();
+    std::advance(it, static_cast<ptrdiff_t>(world.random.below(closed.saved.size())));
+    const std::string& path = it->first;
+    auto bytes              = it->second;
+    bytes.resize(sizeof(SegmentHeader) + world.random.below(bytes.size() - sizeof(SegmentHeader)));
+    write_file(world.disk, path, bytes);
+
+    auto verified = verify_log(world.disk);
+    ASSERT_TRUE(verified.has_value());
+    ASSERT_FALSE(verified->clean()) << path << " cut to " << bytes.size();
+    EXPECT_NE(verified->problems[0].find(path), std::string::npos);
+    ASSERT_TRUE(world.open().has_value());
+    const RecoveryReport& report = world.stores->report();
+    ASSERT_EQ(report.cut_short.size(), 1u) << path << " cut to " << bytes.size();
+    EXPECT_EQ(report.cut_short[0].bytes, bytes.size());
+    EXPECT_NE(report.lines()[1].find(path), std::string::npos);
+    EXPECT_TRUE(world.disk.contents(path).has_value());
+    (void)read_all_that_is_left(world);
+    for (const auto& [conversation, messages] : world.model) {
+      const uint32_t newest = world.of(conversation).store->head(conversation).newest;
+      EXPECT_EQ(world.page(conversation, newest, 10).messages.size(), 10u) << path;
+    }
+    world.drop();
+    world.disk.kill();
+    restore(world, closed.saved);
+  }
+}
+
+TEST(LogDamage, AboveASegmentThatIsGoneIsServed) {
+  Closed closed(false, 5);
+  LogWorld& world        = closed.world;
+  const std::string lost = std::next(closed.saved.begin())->first;
+  ASSERT_TRUE(world.disk.remove(lost).has_value());
+  ASSERT_TRUE(world.open().has_value());
+  for (const auto& [conversation, messages] : world.model) {
+    const auto newest = static_cast<uint32_t>(messages.size());
+    const Page page   = world.page(conversation, newest, 100);
+    EXPECT_EQ(page.error.code, Errc::corrupt);
+    EXPECT_EQ(page.messages.size(), 40u);  // of the third segment
+  }
+  (void)read_all_that_is_left(world);
+  world.drop();
+}
+
 // Damage in the middle of a segment that was never sealed: proven by the batches behind it.
 TEST(LogDamage, DamageInTheMiddleOfALiveSegmentIsNamed) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
