@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 import groups
 import server as servers
+import wire
 from client import Failure, log_in, require
 from disks import fast_folder
 from history import group_key, make_body, pair_key, read_body
@@ -185,6 +187,8 @@ class Store:
         found = {}
         for user in self.users:
             with log_in(server, user) as client:
+                client.send(wire.HELLO_REQ, user_id=user.id, ext_version=1, features=0)
+                client.expect(wire.HELLO_RES)
                 for key in self.newest:
                     group = key.startswith("g")
                     if not group and str(user.id) not in key.split("-"):
@@ -193,16 +197,27 @@ class Store:
         return found
 
     def read_place(self, client, user, key, found):
+        """All pages; where one is empty the message asked for is damaged, and reading goes on below it."""
         group = key.startswith("g")
         peer = int(key[1:]) if group else sum(int(one) for one in key.split("-")) - user.id
-        begin = 0
-        while True:
-            page = client.list(peer, begin, PAGE, kind=2 if group else 1)
+        begin = self.newest[key]
+        while begin > 0:
+            page = read_page(client, peer, begin, wire.GROUP if group else wire.SINGLE)
             for message in page:
                 found[key, message["msg_id"]] = (message["from_session_id"], message["msg_data"])
-            if not page or page[-1]["msg_id"] == 1:
-                return
-            begin = page[-1]["msg_id"] - 1
+            begin = (page[-1]["msg_id"] if page else begin) - 1
+
+
+def read_page(client, peer, begin, kind):
+    seq = client.send(wire.LIST_REQ, user_id=client.user_id, session_type=kind, session_id=peer,
+                      msg_id_begin=begin, msg_cnt=PAGE)
+    deadline = time.monotonic() + 30
+    while True:
+        got = client.next_frame(deadline)
+        require(got is not None, "a page is not answered")
+        if got.command == wire.LIST_RES and got.seq == seq:
+            return got["msg_list"]
+        require(got.command != wire.EXT_ERROR, f"a page is refused: {got!r}")
 
 
 def flip(path, at, bit):
