@@ -172,7 +172,7 @@ class Check:
         self.id, self.author = array.array("Q", [0]), array.array("I", [0])
         self.hash, self.first_session = array.array("I", [0]), array.array("I", [0])
         self.attempts, self.refused = array.array("H", [0]), array.array("H", [0])
-        self.acked = bytearray(1)
+        self.acked_at = array.array("q", [NEVER])
         self.conversation_of = [None]
         self.resent = collections.defaultdict(set)  # op -> sessions of its repetitions
         self.waiting = {}       # (op, session) -> when
@@ -225,7 +225,7 @@ class Check:
             self.first_session.append(session)
             self.attempts.append(1)
             self.refused.append(0)
-            self.acked.append(0)
+            self.acked_at.append(NEVER)
             self.conversation_of.append(self.conversation(event["c"]))
         else:
             self.attempts[op] += 1
@@ -250,7 +250,7 @@ class Check:
         if not 0 < op < len(self.begun):
             return self.report.add("phantom", f"acknowledged: op {op}, which nobody sent")
         began = self.decide(time, event)
-        self.acked[op] = 1
+        self.acked_at[op] = min(time, self.acked_at[op])
         conversation = self.conversation_of[op]
         self.see(time, conversation, event["id"], op, self.author[op], self.hash[op], "acknowledged")
         if began is not None and conversation.group:
@@ -559,7 +559,10 @@ class Check:
             self.report.add("leak", f"{conversation.key} id {id} written by user {user}, who was out")
 
     def read_bounds(self, user, conversation, session, began, ended):
-        """The least and the greatest read position that he may have had."""
+        """The least and the greatest read position that he may have had, and his sends that were on their way.
+
+        In a group these count as unread for the moment between their commit and their acknowledgement.
+        """
         crash = bisect.bisect_left(self.crashes, began)
         last_crash = self.crashes[crash - 1] if crash else -NEVER
         quiet = bisect.bisect_left(self.quiets, began)
@@ -575,13 +578,21 @@ class Check:
             if kept and time <= began and taken:
                 there = conversation.newest_surely(time)
                 least = max(least, min(id, there) if id else there)
+        flying = 0
         if conversation.group:  # who writes has read
-            own = conversation.own.get(user, [])
-            surely = bisect.bisect_right(own, conversation.newest_surely(began))
-            possibly = bisect.bisect_right(own, conversation.newest_possibly(ended))
-            least = max(least, own[surely - 1] if surely else 0)
-            most = max(most, own[possibly - 1] if possibly else 0)
-        return least, most
+            own = conversation.own.get(user, ())
+            for id in reversed(own[:bisect.bisect_right(own, conversation.newest_possibly(ended))]):
+                most = max(most, id)
+                if self.decided_before(conversation.ops[id], began):
+                    least = max(least, id)
+                    break
+                flying += 1
+        return least, most, flying
+
+    def decided_before(self, op, time):
+        """Whether its author had its acknowledgement, or a start on the log that has it, by then."""
+        crash = bisect.bisect_right(self.crashes, self.begun[op])
+        return self.acked_at[op] <= time or (crash < len(self.crashes) and self.crashes[crash] <= time)
 
     def judge_unread(self, began, ended, session, user, counts, cut):
         for conversation, count in counts.items():
@@ -592,14 +603,14 @@ class Check:
             count = counts.get(conversation, 0)
             if timeline is NOWHERE or conversation.lo is None or (cut and not count):
                 continue
-            least_read, most_read = self.read_bounds(user, conversation, session, began, ended)
+            least_read, most_read, flying = self.read_bounds(user, conversation, session, began, ended)
             surely, possibly = conversation.newest_surely(began), conversation.newest_possibly(ended)
             fewest = most = 0
             if timeline.possible(began, ended):
                 after = least_read
                 if conversation.group:
                     after = max(after, bisect.bisect_left(conversation.hi, timeline.came(began, ended)) - 1)
-                most = conversation.others(user, after, possibly)
+                most = conversation.others(user, after, possibly) + flying
             if timeline.certain(began, ended):
                 after = most_read
                 if conversation.group:
@@ -628,8 +639,8 @@ def check_events(events):
 def summary(check):
     operations = len(check.begun) - 1
     unknown = sum(1 for op in range(1, operations + 1)
-                  if not check.acked[op] and check.refused[op] < check.attempts[op])
-    return {"events": check.events, "sends": operations, "acknowledged": sum(check.acked),
+                  if check.acked_at[op] == NEVER and check.refused[op] < check.attempts[op])
+    return {"events": check.events, "sends": operations, "acknowledged": sum(1 for time in check.acked_at if time != NEVER),
             "refused": sum(1 for op in range(1, operations + 1) if check.refused[op] == check.attempts[op]),
             "unknown": unknown, "doubts": check.doubts, "sessions": len(check.sessions), "conversations": len(check.conversations),
             "crashes": len(check.crashes), "reads": len(check.lists), "unread_reads": len(check.unreads),
