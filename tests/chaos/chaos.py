@@ -120,7 +120,7 @@ class World:
                                        f"{self.server.log_tail(20)}")
 
     def rush(self):
-        """Some hundred sends begin in one moment; the fault a few milliseconds later meets them at all stages."""
+        """Some hundred sends begin in one moment; a fault milliseconds later meets them at all stages."""
         self.history.write("fault", kind="rush")
         self.server.process.send_signal(signal.SIGSTOP)
         self.crowd.flood()
@@ -507,7 +507,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--build-dir", default="build")
     parser.add_argument("--test-build-dir", default="build-killpoints")
-    parser.add_argument("--quick", action="store_true", help="20 kills, 5 power cuts, and each other part once")
+    parser.add_argument("--quick", action="store_true",
+                        help="20 kills, 5 power cuts, and each other part once")
     parser.add_argument("--only", help="parts, comma separated")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, help="how many faults in kill, points and power")
@@ -527,8 +528,8 @@ def main():
     ready = sorted(total.ready)
     if ready:
         print(f"{total.faults} faults, {total.acknowledged} acknowledged, {total.unknown} of {total.sends} "
-              f"sends unknown; ready again in {ready[len(ready) // 2]:.2f} s (median), {ready[-1]:.2f} s (longest); "
-              f"seed {args.seed}, {time.monotonic() - began:.0f} s")
+              f"sends unknown; ready again in {ready[len(ready) // 2]:.2f} s (median), {ready[-1]:.2f} s "
+              f"(longest); seed {args.seed}, {time.monotonic() - began:.0f} s")
     if total.not_run:
         print("not run: " + ", ".join(total.not_run))
     skipped = f", {len(total.not_run)} skipped" if total.not_run else ""

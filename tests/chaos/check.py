@@ -22,7 +22,8 @@ leak            a conversation shown to somebody, or written to by somebody, who
 stuck           a send without an outcome in its time, though the connection lived
 
 Sends whose outcome is unknown may be there or not; once seen they must stay. While a change of members is
-on its way, or its outcome unknown, both answers are right. Bound: some 300 bytes an operation, none for an event.
+on its way, or its outcome unknown, both answers are right.
+Bound: some 300 bytes an operation and some for a read; none for an event.
 """
 
 import argparse
@@ -282,7 +283,8 @@ class Check:
         if self.id[op] == 0:
             self.id[op] = id
         elif self.id[op] != id:
-            self.report.add("duplicate", f"{conversation.key}: op {op} {where} with id {id}, was id {self.id[op]}")
+            self.report.add("duplicate", f"{conversation.key}: op {op} {where} with id {id}, "
+                                         f"was id {self.id[op]}")
         return True
 
     def on_push(self, time, event):
@@ -294,7 +296,8 @@ class Check:
             self.report.add("leak", f"{conversation.key} id {id} pushed to user {session.user}")
         runs = session.runs.setdefault(conversation, [])
         if runs and id <= runs[-1]:
-            self.report.add("hole", f"session {event['s']}: {conversation.key} id {id} pushed after {runs[-1]}")
+            self.report.add("hole", f"session {event['s']}: {conversation.key} id {id} pushed after "
+                                    f"{runs[-1]}")
         elif runs and id == runs[-1] + 1:
             runs[-1] = id
         else:
@@ -446,8 +449,8 @@ class Check:
             raise Incomplete(f"{conversation.key}: the store was not read in the end")
         if len(conversation.stored) != newest:
             missing = [id for id in range(1, newest + 1) if id not in conversation.stored][:5]
-            self.report.add("gap", f"{conversation.key}: {len(conversation.stored)} stored, newest id {newest}, "
-                                   f"missing {missing}")
+            self.report.add("gap", f"{conversation.key}: {len(conversation.stored)} stored, newest id "
+                                   f"{newest}, missing {missing}")
         for id, op in conversation.ops.items():
             if conversation.stored.get(id) != op:
                 self.report.add("lost", f"{conversation.key} id {id}: op {op} was there, the store has "
@@ -466,7 +469,8 @@ class Check:
             there = set(ids)
             for id in range(1, newest + 1):
                 if id not in there and timeline.certain(conversation.lo[id], ended):
-                    self.report.add("lost", f"{conversation.key} id {id}: not there when user {user} read all")
+                    self.report.add("lost", f"{conversation.key} id {id}: not there when user {user} read "
+                                            "all")
             if ids and ids[-1] - ids[0] + 1 != len(there):
                 self.report.add("gap", f"{conversation.key} read by user {user}: {len(there)} ids from "
                                        f"{ids[0]} to {ids[-1]}")
@@ -476,7 +480,8 @@ class Check:
     def judge_operations(self):
         for op in range(1, len(self.begun)):
             if self.seen[op] != NEVER and self.refused[op] == self.attempts[op]:
-                self.report.add("zombie", f"{self.conversation_of[op].key} id {self.id[op]}: op {op} was refused")
+                self.report.add("zombie", f"{self.conversation_of[op].key} id {self.id[op]}: op {op} was "
+                                          "refused")
 
     def judge_orders(self):
         for conversation in self.conversations.values():
@@ -484,8 +489,8 @@ class Check:
             for id in range(1, len(conversation.lo)):
                 if conversation.lo[id] > conversation.hi[id] and told < 3:
                     told += 1
-                    self.report.add("inversion", f"{conversation.key} about id {id}: something up to it was begun "
-                                                 "after something from it on had been seen")
+                    self.report.add("inversion", f"{conversation.key} about id {id}: something up to it was "
+                                                 "begun after something from it on had been seen")
         newest = {}
         for op in range(1, len(self.begun)):
             if self.id[op] == 0 or op in self.resent:
@@ -532,15 +537,16 @@ class Check:
                 if (not self.sent_here(conversation, id, number) and id < len(conversation.lo)
                         and timeline.certain(conversation.lo[id], conversation.hi[id])):
                     kind = "hole" if id < pushed_to else "undelivered"
-                    self.report.add(kind, f"{conversation.key} id {id}: not pushed to session {number} of user "
-                                          f"{user}, which got up to {pushed_to}")
+                    self.report.add(kind, f"{conversation.key} id {id}: not pushed to session {number} of "
+                                          f"user {user}, which got up to {pushed_to}")
                 id += 1
             if not conversation.group or len(timeline.states) <= 3:  # never left
                 continue
             for begin, end in zip(runs[::2], runs[1::2]):
                 for id in range(begin, min(end + 1, len(conversation.lo))):
                     if not timeline.possible(conversation.lo[id], conversation.hi[id]):
-                        self.report.add("leak", f"{conversation.key} id {id} pushed to user {user}, who was out")
+                        self.report.add("leak", f"{conversation.key} id {id} pushed to user {user}, who was "
+                                                "out")
 
     def judge_list(self, began, ended, user, conversation, begin, top, bottom):
         timeline = self.where(conversation, user)
@@ -559,7 +565,7 @@ class Check:
             self.report.add("leak", f"{conversation.key} id {id} written by user {user}, who was out")
 
     def read_bounds(self, user, conversation, session, began, ended):
-        """The least and the greatest read position that he may have had, and his sends that were on their way.
+        """The least and the greatest read position that he may have had, and how many of his sends flew.
 
         In a group these count as unread for the moment between their commit and their acknowledgement.
         """
@@ -597,7 +603,8 @@ class Check:
     def judge_unread(self, began, ended, session, user, counts, cut):
         for conversation, count in counts.items():
             if count and not self.where(conversation, user).possible(began, ended):
-                self.report.add("leak", f"{conversation.key}: user {user}, who is not in it, has {count} unread")
+                self.report.add("leak", f"{conversation.key}: user {user}, who is not in it, has {count} "
+                                        "unread")
         for conversation in self.conversations.values():
             timeline = self.where(conversation, user)
             count = counts.get(conversation, 0)
@@ -609,16 +616,18 @@ class Check:
             if timeline.possible(began, ended):
                 after = least_read
                 if conversation.group:
-                    after = max(after, bisect.bisect_left(conversation.hi, timeline.came(began, ended)) - 1)
+                    came = timeline.came(began, ended)
+                    after = max(after, bisect.bisect_left(conversation.hi, came) - 1)
                 most = conversation.others(user, after, possibly) + flying
             if timeline.certain(began, ended):
                 after = most_read
                 if conversation.group:
-                    after = max(after, bisect.bisect_left(conversation.lo, timeline.surely_in_since(ended)) - 1)
+                    came = timeline.surely_in_since(ended)
+                    after = max(after, bisect.bisect_left(conversation.lo, came) - 1)
                 fewest = conversation.others(user, after, surely)
             if not fewest <= count <= most:
-                self.report.add("drift", f"{conversation.key}: user {user} has {count} unread, not {fewest} to "
-                                         f"{most} (read up to {least_read}…{most_read}, newest "
+                self.report.add("drift", f"{conversation.key}: user {user} has {count} unread, not {fewest} "
+                                         f"to {most} (read up to {least_read}…{most_read}, newest "
                                          f"{surely}…{possibly})")
 
 
@@ -640,9 +649,11 @@ def summary(check):
     operations = len(check.begun) - 1
     unknown = sum(1 for op in range(1, operations + 1)
                   if check.acked_at[op] == NEVER and check.refused[op] < check.attempts[op])
-    return {"events": check.events, "sends": operations, "acknowledged": sum(1 for time in check.acked_at if time != NEVER),
+    return {"events": check.events, "sends": operations,
+            "acknowledged": sum(1 for time in check.acked_at if time != NEVER),
             "refused": sum(1 for op in range(1, operations + 1) if check.refused[op] == check.attempts[op]),
-            "unknown": unknown, "doubts": check.doubts, "sessions": len(check.sessions), "conversations": len(check.conversations),
+            "unknown": unknown, "doubts": check.doubts, "sessions": len(check.sessions),
+            "conversations": len(check.conversations),
             "crashes": len(check.crashes), "reads": len(check.lists), "unread_reads": len(check.unreads),
             "anomalies": {kind: check.report.counts[kind] for kind in KINDS if check.report.counts[kind]}}
 

@@ -59,7 +59,8 @@ def test_mutations(histories, rng):
             if not found:
                 failures.append(f"{function.__name__} in {name}: no {kind}")
         if places < min(PLACES_MIN, len(histories)):
-            failures.append(f"{function.__name__}: only {places} of {len(histories)} histories have a place for it")
+            failures.append(f"{function.__name__}: only {places} of {len(histories)} histories have a "
+                            "place for it")
     untested = set(check.KINDS) - {kind for kind, _ in mutate.MUTATIONS}
     return killed, total, failures + [f"no mutation makes {kind}" for kind in untested]
 

@@ -138,8 +138,8 @@ class Chatter:
 
     def send(self, operation):
         self.sends[operation.seq] = operation
-        self.crowd.history.write("send", op=operation.op, s=self.session, u=self.user.id, c=operation.place.key,
-                                 h=self.crowd.hash_of(operation))
+        self.crowd.history.write("send", op=operation.op, s=self.session, u=self.user.id,
+                                 c=operation.place.key, h=self.crowd.hash_of(operation))
         more = {"client_msg_id": operation.client_id} if operation.client_id else {}
         self.write(wire.request(
             wire.MSG_DATA, operation.seq, from_user_id=self.user.id, msg_id=0, create_time=0,
@@ -153,8 +153,8 @@ class Chatter:
 
     def mark(self, place, id):
         self.crowd.history.write("mark", s=self.session, u=self.user.id, c=place.key, id=id)
-        self.write(wire.request(wire.READ_ACK, 0, user_id=self.user.id, session_id=place.name_for(self.user.id),
-                                msg_id=id, session_type=place.kind))
+        self.write(wire.request(wire.READ_ACK, 0, user_id=self.user.id, msg_id=id, session_type=place.kind,
+                                session_id=place.name_for(self.user.id)))
 
     def unread(self):
         self.request(wire.UNREAD_REQ, ("unread", now_us()), user_id=self.user.id)
@@ -167,7 +167,8 @@ class Chatter:
         number = self.crowd.begin_change(group)
         self.crowd.history.write("change", x=number, g=group_key(group), add=add, remove=remove)
         self.request(wire.CHANGE_MEMBERS_REQ, ("change", number, group, add, remove), user_id=self.user.id,
-                     change_type=wire.ADD if add else wire.REMOVE, group_id=group, member_id_list=add or remove)
+                     change_type=wire.ADD if add else wire.REMOVE, group_id=group,
+                     member_id_list=add or remove)
 
     def create_group(self, members):
         self.request(wire.CREATE_GROUP_REQ, ("create", now_us()), user_id=self.user.id,
@@ -300,7 +301,8 @@ class Chatter:
     HANDLERS = {
         wire.LOGIN_RES: on_login, wire.MSG_ACK: on_ack, wire.EXT_ERROR: on_error, wire.MSG_DATA: on_message,
         wire.KICK_USER: on_kick, wire.LIST_RES: on_list, wire.UNREAD_RES: on_unread, wire.HELLO_RES: answered,
-        wire.CHANGE_MEMBERS_RES: on_changed, wire.CREATE_GROUP_RES: on_created, wire.LOGOUT_RES: on_logged_out,
+        wire.CHANGE_MEMBERS_RES: on_changed, wire.CREATE_GROUP_RES: on_created,
+        wire.LOGOUT_RES: on_logged_out,
     }
 
 
@@ -532,7 +534,7 @@ class Crowd:
 
     def quiet(self):
         """Nobody does anything until everything has its outcome and everybody his messages, or never will."""
-        self.turn_until(lambda: all(not one.sends and not one.asks for one in self.chatters.values()), QUIET_S)
+        self.turn_until(lambda: not any(one.sends or one.asks for one in self.chatters.values()), QUIET_S)
         for chatter in self.live():
             chatter.beat()
         echoed = self.turn_until(lambda: all(one.beats == 0 for one in self.live()), QUIET_S)

@@ -103,7 +103,8 @@ class Store:
         self.newest = {}
         for key, id in self.messages:
             self.newest[key] = max(self.newest.get(key, 0), id)
-        self.files = [os.path.join(place, file) for place, _, files in os.walk(self.directory) for file in files
+        self.files = [os.path.join(place, file)
+                      for place, _, files in os.walk(self.directory) for file in files
                       if file not in ("LOCK", "secret.key", "admin.token") and not file.endswith("-shm")]
         self.files = [file for file in self.files if os.path.getsize(file)]
 
@@ -133,7 +134,8 @@ class Store:
                 flip(file, at, bit)
                 what = f"{self.name}: bit {bit} of byte {at} of {os.path.relpath(file, copy)} flipped"
             else:
-                what = f"{self.name}: {os.path.relpath(file, copy)} of {os.path.getsize(file)} bytes cut to {at}"
+                size = os.path.getsize(file)
+                what = f"{self.name}: {os.path.relpath(file, copy)} of {size} bytes cut to {at}"
                 os.truncate(file, at)
             try:
                 return self.look(copy)
@@ -179,9 +181,11 @@ class Store:
 
     def compare(self, found, named, how):
         for key, message in found.items():
-            require(self.messages.get(key) == message, f"{how} shows {key} as {message[0]}, {message[1][:60]!r}")
+            require(self.messages.get(key) == message,
+                    f"{how} shows {key} as {message[0]}, {message[1][:60]!r}")
         missing = [key for key in self.messages if key not in found]
-        require(not missing or named, f"{how} misses {len(missing)} messages, {missing[:3]}, and nobody said so")
+        require(not missing or named,
+                f"{how} misses {len(missing)} messages, {missing[:3]}, and nobody said so")
 
     def read_all(self, server):
         found = {}

@@ -47,7 +47,8 @@ class LoopDisk:
         try:
             with open(self.image, "wb") as image:
                 image.truncate(size)
-            run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", self.image)
+            run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1",
+                self.image)
             self.mount()
         except NotHere:
             self.close()

@@ -14,7 +14,7 @@ CRC-32 of all of the body; op 0: a body that nobody can have written.
     refused   op, s, code              definitely not stored
     unknown   op, s                    the connection ended without an outcome
     push      s, c, id, m              a message came
-    list      s, u, c, t0, from, n, m  one page, newest first, asked at t0; final: it belongs to the last reading
+    list      s, u, c, t0, from, n, m  one page, newest first, asked at t0; final: of the last reading
     mark      s, u, c, id              read up to there; 0: all that there is
     unread    s, u, t0, n              {conversation: count}; cut: the answer was too long for all of them
     create    g, m, t0                 a group and its members
@@ -24,8 +24,8 @@ CRC-32 of all of the body; op 0: a body that nobody can have written.
     fault     kind, crash              something was done to the server, which need not decide until
     up        -                        it serves again
     late      us                       the recorder itself did nothing for so long
-    quiet     since, echoed            all that was acknowledged until `since` came to everybody, or never will;
-                                       echoed: each session has answered a heartbeat, so it took all that it was sent
+    quiet     since, echoed            all that was acknowledged until `since` came to everybody, or never
+                                       will; echoed: each session has answered a heartbeat since
     healed    -                        no fault from here on
     stored    c, m                     the whole conversation as the closed store has it
     done      -

@@ -240,7 +240,8 @@ class World:
         self.repeat()
 
     def open_change(self, group):
-        return next(line["x"] for line in reversed(self.lines) if line["e"] == "change" and line["g"] == group)
+        return next(line["x"] for line in reversed(self.lines)
+                    if line["e"] == "change" and line["g"] == group)
 
     def quiet(self):
         self.run()

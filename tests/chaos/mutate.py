@@ -61,7 +61,8 @@ class History:
 
     def forget(self, conversation, message):
         """Takes an id out of everything that shows the end."""
-        for line in self.finals(conversation) + [one for one in self.of("stored") if one["c"] == conversation]:
+        stored = [line for line in self.of("stored") if line["c"] == conversation]
+        for line in self.finals(conversation) + stored:
             line["m"] = [one for one in line["m"] if one[0] != message]
 
     def renumber(self, conversation, new_id):
@@ -95,7 +96,7 @@ class History:
         return login, next((line for line in self.of("end") if line["s"] == number), None)
 
     def stranger_to(self, conversation, time):
-        """A session that is in at that time, of one who never was in that group, or is not one of the pair."""
+        """A session of that time, of one who never was in that group, or is not one of the pair."""
         if conversation.startswith("g"):
             inside = {user for line in self.lines if line.get("g") == conversation
                       for user in line.get("m", []) + line.get("add", [])}
@@ -452,8 +453,9 @@ def read_by_a_stranger(history):
     if not stranger:
         return False
     messages = sorted(history.stored(c), reverse=True)[:5]
-    history.lines.insert(history.healed, {"t": at, "e": "list", "s": stranger["s"], "u": stranger["u"], "c": c,
-                                          "t0": at, "from": 0, "n": 5, "m": [list(one) for one in messages]})
+    history.lines.insert(history.healed, {
+        "t": at, "e": "list", "s": stranger["s"], "u": stranger["u"], "c": c, "t0": at, "from": 0, "n": 5,
+        "m": [list(one) for one in messages]})
     return True
 
 
@@ -463,8 +465,8 @@ def memberships(history):
     out = []
     for line in history.of("change"):
         for user in line["remove"]:
-            back = [other for other in history.of("change") if other["g"] == line["g"] and user in other["add"]
-                    and other["t"] > line["t"]]
+            back = [other for other in history.of("change") if other["g"] == line["g"]
+                    and user in other["add"] and other["t"] > line["t"]]
             unsure = [other for other in history.of("change") if other["g"] == line["g"]
                       and user in other["add"] + other["remove"] and other["x"] not in done]
             if line["x"] in done and not unsure:
@@ -481,7 +483,8 @@ def pushed_after_he_left(history):
             if line["c"] == group and sent > left and (back is None or line["t"] < back):
                 for login in history.of("login"):
                     end = history.session_of(login["s"])[1]
-                    if login["u"] == user and login["t"] < line["t"] and (end is None or end["t"] > line["t"]):
+                    lived = login["t"] < line["t"] and (end is None or end["t"] > line["t"])
+                    if login["u"] == user and lived:
                         choices.append((line, login["s"]))
     found = history.pick(choices)
     if found:
