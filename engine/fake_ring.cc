@@ -320,6 +320,10 @@ void FakeRing::begin(Operation operation) {
     case FakeOp::close:
       RT_ASSERT(slots_out_[slot] == 1);  // this close; nothing else in flight
       let_go(slot);
+      // The place is free from now on: another connection may take it, and be passed or closed, before this
+      // completion comes home.
+      --slots_out_[slot];
+      operation.slot = kNoSlot;
       return deliver(operation, 0);
     case FakeOp::pass:
       RT_ASSERT(slots_out_[slot] == 1);

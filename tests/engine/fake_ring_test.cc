@@ -319,6 +319,31 @@ TEST_F(FakeRingTest, PassMovesTheConnectionWithItsBytes) {
   EXPECT_EQ(other.end(), FakeClient::End::open);
 }
 
+// The kernel frees the place as it executes the close: who comes next may have it, and leave again, before
+// the owner hears of the close.
+TEST_F(FakeRingTest, APlaceIsFreeBeforeItsCloseIsTold) {
+  FakeRing one(world_, {.slots = 1});
+  auto [client, slot] = connected(one);
+  Note closed, passed, again;
+  one.hold(FakeOp::close);
+  one.close(slot, closed);
+  one.turn(0);
+  EXPECT_FALSE(closed.over());
+  auto [next, same] = connected(one);
+  EXPECT_EQ(same, slot);
+  one.pass(same, ring_.bell_fd(), passed);
+  one.turn(0);
+  ASSERT_GE(passed.last(), 0);
+  one.close(same, again);
+  one.turn(0);
+  EXPECT_EQ(one.slots_used(), 0u);
+  EXPECT_EQ(next.end(), FakeClient::End::open) << "the other ring holds it";
+  one.release(FakeOp::close);
+  one.turn(0);
+  EXPECT_EQ(closed.last(), 0);
+  EXPECT_EQ(again.last(), 0);
+}
+
 TEST_F(FakeRingTest, DyingRingClosesItsConnections) {
   auto dying          = std::make_unique<FakeRing>(world_);
   auto [client, slot] = connected(*dying);

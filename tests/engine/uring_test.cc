@@ -422,6 +422,36 @@ TEST_F(UringTest, PassBetweenThreadsKeepsEveryByte) {
   }
 }
 
+// What FakeRing does, too: a place is free when its close is executed, and another ring may fill it before
+// the owner hears of the close.
+TEST_F(UringTest, APlaceIsFreeBeforeItsCloseIsTold) {
+  RingConfig tiny   = small();
+  tiny.sq_entries   = 1;
+  tiny.slots        = 1;
+  auto target       = make(tiny);
+  auto ring         = make();
+  auto [old, place] = connected(*target);
+  auto [peer, slot] = connected(*ring);
+  Note closed, missing, passed, sent, a, b;
+  target->close(place, closed);
+  target->cancel(passed, missing);  // there is no room for a second one: the first is submitted
+  EXPECT_EQ(old.read_some(), "") << "closed";
+  ring->pass(slot, target->bell_fd(), passed);
+  EXPECT_TRUE(turn_until(*ring, [&] { return passed.over; }));
+  EXPECT_EQ(passed.last(), static_cast<int32_t>(place));
+  EXPECT_FALSE(closed.over);
+  EXPECT_TRUE(turn_until(*target, [&] { return closed.over && missing.over; }));
+  EXPECT_EQ(closed.last(), 0);
+  // The close was the old one's.
+  target->send(place, as_bytes("here"), sent);
+  EXPECT_TRUE(turn_until(*target, [&] { return sent.over; }));
+  EXPECT_EQ(peer.read_some(), "here");
+  target->close(place, a);
+  EXPECT_TRUE(turn_until(*target, [&] { return a.over; }));
+  ring->close(slot, b);
+  EXPECT_TRUE(turn_until(*ring, [&] { return b.over; }));
+}
+
 TEST_F(UringTest, PassIntoAFullTableIsEnfile) {
   RingConfig tiny = small();
   tiny.slots      = 1;
