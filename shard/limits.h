@@ -61,6 +61,9 @@ struct Limits {
   std::string text_key{proto::kTextKey};
   std::string public_host;  // what 0x0102 tells clients to connect to
   uint16_t public_port = 0;
+
+  // Not the operator's: tests make them small, so that little is already too much for one turn.
+  uint32_t group_pushes_per_turn = 64;  // half a millisecond, most of it in the kernel
 };
 
 }  // namespace ringtalk::shard

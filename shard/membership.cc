@@ -81,6 +81,7 @@ void Memberships::opened(Session& session) {
 }
 
 void Memberships::closed(Session& session) {
+  if (giving_) return gone_.push_back(&session);
   const auto at = users_.find(raw(session.user));
   if (at == users_.end()) return;
   UserGroups& groups = *at->second;
@@ -149,6 +150,7 @@ void Memberships::leave(UserId user, GroupId id, uint32_t version) {
   const auto link      = static_cast<uint32_t>(held - groups.held.begin());
   const uint32_t local = held->local;
   const uint32_t last  = groups.held[groups.held.size() - 1].local;
+  giving_              = true;
   for (Places& places : groups.sessions) {
     give_rest(groups_[local], places.at[link]);
     drop(groups_[local], places.at[link]);
@@ -161,6 +163,7 @@ void Memberships::leave(UserId user, GroupId id, uint32_t version) {
   *held = groups.held.back();  // the last takes its place
   groups.held.pop_back();
   let_go(local);
+  end_giving();
 }
 
 // The last user of it here went.
@@ -285,7 +288,7 @@ void Memberships::on_turn() {
     if (!asked && asked.error().code == Errc::full) break;
     shown_.pop_front();
   }
-  for (uint32_t left = kPushesPerTurn; left > 0 && !walks_.empty();) {
+  for (uint32_t left = context_.limits.group_pushes_per_turn; left > 0 && !walks_.empty();) {
     const uint32_t local = walks_.front();
     walks_.pop_front();
     LocalGroup& group = groups_[local];
@@ -340,7 +343,9 @@ uint32_t Memberships::walk(LocalGroup& group, uint32_t pushes_max) {
   const auto end = static_cast<uint32_t>(
       std::min<size_t>(group.entries.size(), size_t{group.walked} + pushes_max));
   const uint32_t pushed = end - group.walked;
+  giving_               = true;
   for (; group.walked < end; ++group.walked) give(group, group.entries[group.walked]);
+  end_giving();
   if (group.walked < group.entries.size()) return pushed;
   // Whatever is told by those who hear of it finds no walk here.
   const std::vector<Item> walked = std::exchange(group.walking, {});
@@ -367,7 +372,7 @@ void Memberships::give(LocalGroup& group, const Entry& entry) {
 }
 
 void Memberships::give(const Entry& entry, const Item& item) {
-  if (item.except == entry.session->key) return;
+  if (!entry.session->is_open() || item.except == entry.session->key) return;
   // What happened before he came is not told to him, nor what he was told as he went.
   if (item.msg_id != 0 ? item.msg_id < entry.first : item.version < version_of(entry)) return;
   context_.metrics.add(Counter::deliveries);
@@ -376,9 +381,13 @@ void Memberships::give(const Entry& entry, const Item& item) {
 
 void Memberships::give_rest(LocalGroup& group, uint32_t at) {
   const Entry& entry = group.entries[at];
-  if (!entry.session->is_open()) return;
   if (!group.walking.empty() && at >= group.walked) give(group, entry);
   for (const Item& item : group.queue) give(entry, item);
+}
+
+void Memberships::end_giving() {
+  giving_ = false;
+  for (Session* session : std::exchange(gone_, {})) closed(*session);
 }
 
 uint32_t Memberships::version_of(const Entry& entry) const {

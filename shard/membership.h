@@ -8,9 +8,10 @@
 //         group's messages: whoever is in the array when a message comes is a member, from `first` on.
 //         A list read at login may be older or newer than news that come meanwhile: versions decide.
 // Walk    All that waits for a group goes to each connection in one piece, encoded once. A connection
-//         that was passed already gets nothing twice, one that was not gets everything (drop()).
-// Bound   kPushesPerTurn connections a turn, the groups one after another. What waits is bounded by the
-//         group's home (groups.h): it sends on only when it has heard.
+//         that was passed already gets nothing twice, one that was not gets everything (drop()). One that
+//         a push closes, too slow a reader, leaves the arrays when nobody goes over them any more.
+// Bound   limits.group_pushes_per_turn connections a turn, the groups one after another. What waits is
+//         bounded by the group's home (groups.h): it sends on only when it has heard.
 // Memory  16 bytes per connection and group in the arrays, 28 per user and group beside them.
 // Thread rule  The users' home shard.
 #pragma once
@@ -90,9 +91,8 @@ class Memberships {
   }
 
  private:
-  static constexpr uint32_t kPushesPerTurn = 64;  // half a millisecond, most of it in the kernel
-  static constexpr size_t kItemsJoined     = 64;
-  static constexpr size_t kBytesJoined     = 32 * kKiB;
+  static constexpr size_t kItemsJoined = 64;
+  static constexpr size_t kBytesJoined = 32 * kKiB;
 
   struct Entry {
     Session* session;
@@ -157,6 +157,7 @@ class Memberships {
   // All that the entry at this place has not got.
   void give_rest(LocalGroup& group, uint32_t at);
   uint32_t version_of(const Entry& entry) const;
+  void end_giving();
   void heard(uint32_t shard, uint32_t ticket);
 
   struct Shown {
@@ -172,6 +173,8 @@ class Memberships {
   std::vector<uint32_t> free_;
   std::deque<uint32_t> walks_;  // groups with something to bring, in turn
   std::deque<Shown> shown_;     // found the store full
+  std::vector<Session*> gone_;  // closed while giving_
+  bool giving_      = false;    // an array is gone over, and pushed to
   uint64_t held_    = 0;        // of all users
   uint64_t entries_ = 0;        // of all arrays
 };

@@ -955,6 +955,82 @@ TEST_P(Groups, WhoIsRemovedStillHearsWhatWasBefore) {
   }
 }
 
+// Who is closed as too slow in the middle of a walk leaves no hole in it: nobody is passed over, wherever in
+// the group he is, and not who is behind two of them.
+TEST_P(Groups, AReaderWhoIsTooSlowIsClosedAndTheOthersHearEverything) {
+  for (const Ids& slow :
+       {Ids{2}, Ids{5}, Ids{12}, Ids{2, 3}, Ids{11, 12}, range(3, 11), range(2, 12)}) {
+    SCOPED_TRACE(slow.front() * 100 + slow.back());
+    Options o                 = options(12);
+    o.limits.push_queue_bytes = 4 * kKiB;
+    if (slow.size() % 2) o.limits.group_pushes_per_turn = 3;
+    World world(o);
+    std::vector<Client*> all;
+    for (uint32_t user = 1; user <= 12; ++user) {
+      const bool is_slow = std::ranges::count(slow, user) > 0;
+      all.push_back(&world.enter(user, kWindows, user, is_slow ? 512 : 65536));
+      all.back()->reads = !is_slow;
+    }
+    const uint32_t group = create(world, *all[0], range(2, 12));
+    for (uint32_t id = 1; id <= 12; ++id) {
+      EXPECT_EQ(say(world, *all[0], group, std::string(1000, '.')), id);
+      world.advance(20 * kNsPerMs);
+    }
+    EXPECT_EQ(world.metric(Counter::close_slow_reader), slow.size());
+    for (Client* client : all) {
+      if (client == all[0]) continue;
+      const bool is_slow = std::ranges::count(slow, client->user) > 0;
+      EXPECT_EQ(client->is_open(), !is_slow) << client->user;
+      if (is_slow) continue;
+      EXPECT_EQ(heard(*client, group), range(1, 12)) << client->user;
+    }
+    uint32_t newest = 12;
+    for (const uint32_t user : slow) {
+      Client& back = world.enter(user);
+      EXPECT_EQ(page(world, back, group), range(1, newest)) << user;
+      EXPECT_EQ(say(world, *all[0], group, "again"), ++newest);
+      EXPECT_EQ(heard(back, group), Ids{newest}) << user;
+    }
+  }
+}
+
+// What was on its way to somebody who is taken out is what closes him, with all his connections.
+TEST_P(Groups, TooSlowAtHisRemoval) {
+  Options o                      = options();
+  o.limits.push_queue_bytes      = 4 * kKiB;
+  o.limits.group_pushes_per_turn = 1;
+  World world(o);
+  std::vector<Client*> all;
+  for (uint32_t user = 1; user <= 7; ++user) all.push_back(&world.enter(user));
+  Client& pc           = world.enter(8, kWindows, 8, 512);
+  Client& phone        = world.enter(8, kPhone, 8, 512);
+  const uint32_t group = create(world, *all[0], range(2, 8));
+  const uint32_t other = create(world, *all[0], range(2, 8));
+  pc.reads = phone.reads = false;
+  for (uint32_t id = 1; id <= 3; ++id) {
+    EXPECT_EQ(say(world, *all[0], group, std::string(1000, '.')), id);
+    world.advance(20 * kNsPerMs);
+  }
+  ASSERT_TRUE(pc.is_open() && phone.is_open());
+  // His shard wakes up to three messages and the end of his membership.
+  for (uint32_t shard = 0; shard < world.shards(); ++shard)
+    world.seat(shard).frozen = world.shards() > 1 && shard == world.home(8);
+  for (char i = '1'; i <= '3'; ++i)
+    all[0]->write(group_frame(group, std::string(1000, i), static_cast<uint16_t>(1000 + i)));
+  all[0]->write(change_frame(group, false, {8}));
+  for (uint32_t i = 0; i < 20; ++i) world.step();
+  for (uint32_t shard = 0; shard < world.shards(); ++shard) world.seat(shard).frozen = false;
+  world.settle();
+  EXPECT_FALSE(pc.is_open());
+  EXPECT_FALSE(phone.is_open());
+  EXPECT_EQ(world.metric(Counter::close_slow_reader), 2u);
+  for (uint32_t user = 2; user <= 7; ++user)
+    EXPECT_EQ(heard(*all[user - 1], group), range(1, 6)) << user;
+  const uint32_t id = say(world, *all[0], other, "and on");
+  for (uint32_t user = 2; user <= 7; ++user)
+    EXPECT_EQ(heard(*all[user - 1], other), Ids{id}) << user;
+}
+
 // A login and changes of his membership, with every delay between them and each of the parts asleep.
 TEST_P(Groups, LoginsInTheMiddleOfChanges) {
   World world(options());
