@@ -1,19 +1,26 @@
-// Groups under random logins, sends, changes, faults and sleeping shards, against a model of what clients
-// may rely on. A seed replays a run: RINGTALK_SEED=<seed> begins there.
+// Groups under random logins, sends, changes, faults, sleeping shards and readers that do not read, against
+// a model of what clients may rely on. A seed replays a run: RINGTALK_SEED=<seed> begins there.
+//
+// Walks are cut into slices of a few connections: much comes between two of them. What is most likely to go
+// wrong is done on purpose: one user's logins and changes at once, and messages meanwhile.
 //
 //   surely in    from the answer to the change that brought him in to the asking for one that takes him out
 //   surely out   the other way round; between them nothing is claimed
 //
 // Claims  A connection hears the messages of a group with rising ids, never one twice, never its own.
 //         A message begun and acknowledged while a user was surely in, and his connection logged in, is
-//         with it when all is quiet; one begun and acknowledged while he was surely out never is.
-//         Members in memory, in the store and in the model agree; a restart changes nothing, and
-//         unread counts follow from the members' first messages and what they wrote.
+//         with it when all is quiet, or it was closed; one begun and acknowledged while he was surely out
+//         never is. None is acknowledged to who was surely out all the while.
+//         Members in memory, in the store and in the model agree; a restart changes nothing, a member's
+//         history begins with his first message and has no gap, whatever his connections missed, and unread
+//         counts follow from the members' first messages and what they wrote.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "proto/group.pb.h"
@@ -93,6 +100,8 @@ class Simulation {
  public:
   explicit Simulation(uint64_t seed) : random_(seed * 7919), world_(options(seed, random_)) {}
 
+  uint64_t closed_slow() const { return closed_slow_; }
+
   void run() {
     make_groups();
     for (uint32_t round = 0; round < 3 && !testing::Test::HasFailure(); ++round) {
@@ -101,6 +110,7 @@ class Simulation {
       check();
     }
     if (testing::Test::HasFailure()) return;
+    closed_slow_ = world_.metric(Counter::close_slow_reader);
     world_.advance_s(2);
     if (below(2)) {
       world_.crash();
@@ -123,10 +133,18 @@ class Simulation {
     o.seed                       = seed;
     o.limits.sends_per_second    = 0;
     o.limits.requests_per_second = 0;
+    if (random.below(4))
+      o.limits.group_pushes_per_turn = 1 + static_cast<uint32_t>(random.below(5));
+    if (random.below(2)) o.limits.push_queue_bytes = 2 * kKiB;
     if (random.below(2))
       o.faults = {.short_count         = 100,
                   .lose_more           = 50,
+                  .cancelled           = 20,
+                  .reset               = 2,
+                  .pass_enfile         = 50,
                   .no_buffers          = 30,
+                  .delay               = 100,
+                  .reorder             = true,
                   .file_latency_ns_max = 3 * kNsPerMs};
     return o;
   }
@@ -157,39 +175,80 @@ class Simulation {
   void act() {
     const uint64_t dice = below(100);
     if (dice < 12) {
-      login();
+      login(any_user());
     } else if (dice < 15) {
       leave();
-    } else if (dice < 60) {
-      send();
-    } else if (dice < 80) {
-      change();
-    } else if (dice < 84 && world_.shards() > 1) {
+    } else if (dice < 50) {
+      send(any_group());
+    } else if (dice < 65) {
+      change(any_group(), {});
+    } else if (dice < 72) {
+      race();
+    } else if (dice < 78) {
+      stop_reading();
+    } else if (dice < 82 && world_.shards() > 1) {
       auto& seat  = world_.seat(static_cast<uint32_t>(below(world_.shards())));
       seat.frozen = true;
-    } else if (dice < 88) {
+    } else if (dice < 86) {
       world_.run_store_workers = false;
-    } else if (dice < 93) {
+    } else if (dice < 91) {
       wake();
     } else {
       world_.clock.advance(below(20) * kNsPerMs);
     }
-    for (uint64_t steps = below(4); steps > 0; --steps) {
+    steps(below(4));
+    if (chance(8)) wake();
+  }
+
+  uint32_t any_user() { return static_cast<uint32_t>(1 + below(world_.options.users)); }
+  uint32_t any_group() { return groups_[below(groups_.size())]; }
+
+  void steps(uint64_t count) {
+    for (; count > 0; --count) {
       world_.step();
       observe();
     }
-    if (chance(8)) wake();
+  }
+
+  // One user comes into a group, goes, and logs in, all at once, while others write there.
+  void race() {
+    const auto user      = static_cast<uint32_t>(2 + below(world_.options.users - 1));
+    const uint32_t group = any_group();
+    for (uint64_t count = 3 + below(6); count > 0; --count) {
+      const uint64_t dice = below(8);
+      if (dice < 2) {
+        login(user);
+      } else if (dice < 5) {
+        change(group, user);
+      } else {
+        send(group);
+      }
+      if (chance(4)) {
+        bool& frozen = world_.seat(world_.home(user)).frozen;
+        frozen       = !frozen;
+      }
+      if (chance(6)) world_.run_store_workers = !world_.run_store_workers;
+      steps(below(4));
+    }
+  }
+
+  void stop_reading() {
+    const auto open = open_ones();
+    if (!open.empty()) connections_[open[below(open.size())]].client->reads = false;
   }
 
   void wake() {
     world_.run_store_workers = true;
     for (uint32_t shard = 0; shard < world_.shards(); ++shard)
       if (below(4)) world_.seat(shard).frozen = false;
+    for (Connection& one : connections_)
+      if (chance(4)) one.client->reads = true;
   }
 
   void settle() {
     world_.run_store_workers = true;
     for (uint32_t shard = 0; shard < world_.shards(); ++shard) world_.seat(shard).frozen = false;
+    for (Connection& one : connections_) one.client->reads = true;
     quiet_ns_ = world_.clock.now_ns();
     world_.settle();
     world_.advance(400 * kNsPerMs, 100 * kNsPerMs);
@@ -200,17 +259,19 @@ class Simulation {
   std::vector<size_t> open_ones() const {
     std::vector<size_t> found;
     for (size_t i = 0; i < connections_.size(); ++i)
-      if (connections_[i].state == Connection::State::open) found.push_back(i);
+      if (connections_[i].state == Connection::State::open && connections_[i].client->is_open())
+        found.push_back(i);
     return found;
   }
 
-  void login() {
-    const auto user  = static_cast<uint32_t>(1 + below(world_.options.users));
+  void login(uint32_t user) {
     const bool phone = below(3) == 0;
     for (Connection& other : connections_)  // the newer one throws it out
       if (other.user == user && other.phone == phone) other.state = Connection::State::over;
-    Client& client = world_.connect(static_cast<uint32_t>(below(world_.shards())));
-    client.user    = user;
+    // What is not read waits with us, not in the kernel.
+    const uint32_t window = chance(2) ? 512 : 65536;
+    Client& client        = world_.connect(static_cast<uint32_t>(below(world_.shards())), window);
+    client.user           = user;
     client.write(world_.login_of(user, phone ? kPhone : kWindows));
     connections_.push_back({.client = &client, .user = user, .phone = phone});
   }
@@ -223,17 +284,16 @@ class Simulation {
     chance(2) ? one.client->socket.close() : one.client->write(raw_frame(0x0105, 9, ""));
   }
 
-  void send() {
+  void send(uint32_t group) {
     const auto open = open_ones();
     if (open.empty()) return;
-    const size_t by      = open[below(open.size())];
-    Connection& one      = connections_[by];
-    const uint32_t group = groups_[below(groups_.size())];
+    const size_t by = open[below(open.size())];
+    Connection& one = connections_[by];
     // Mostly those who may.
     if (members_[{group, one.user}].is == Is::out && below(8)) return;
     for (uint64_t count = 1 + below(3); count > 0; --count) {
       const std::string text = "#" + std::to_string(messages_.size()) +
-                               std::string(chance(10) ? below(3000) : below(20), '.');
+                               std::string(chance(5) ? below(3000) : below(20), '.');
       one.sends[one.next] = messages_.size();
       messages_.push_back({.group    = group,
                            .author   = one.user,
@@ -244,11 +304,12 @@ class Simulation {
     }
   }
 
-  void change() {
-    const uint32_t group = groups_[below(groups_.size())];
+  // `who`: of this one; else of one to three.
+  void change(uint32_t group, std::optional<uint32_t> who) {
     Change wanted{.group = group, .add = below(5) < 3, .users = {}, .before = {}, .low = 0};
-    for (uint64_t count = 1 + below(3); count > 0; --count) {
-      const auto user = static_cast<uint32_t>(2 + below(world_.options.users - 1));
+    if (who) wanted.add = members_[{group, *who}].is == Is::out;
+    for (uint64_t count = who ? 1 : 1 + below(3); count > 0; --count) {
+      const auto user = who.value_or(static_cast<uint32_t>(2 + below(world_.options.users - 1)));
       if (!members_[{group, user}].pending &&
           std::ranges::find(wanted.users, user) == wanted.users.end())
         wanted.users.push_back(user);
@@ -258,7 +319,7 @@ class Simulation {
     Connection* asker   = nullptr;
     const uint64_t kind = below(3);
     if (kind > 0 && !open.empty()) asker = &connections_[open[below(open.size())]];
-    if (asker && kind == 1) {  // he goes
+    if (asker && kind == 1 && !who) {  // he goes
       if (asker->user == kOwner || members_[{group, asker->user}].pending) return;
       wanted.add   = false;
       wanted.users = {asker->user};
@@ -406,10 +467,14 @@ class Simulation {
     for (const uint32_t group : groups_) check_members(group, rows_of(group));
     for (size_t i = 0; i < connections_.size(); ++i) check_heard(i);
     for (const Message& message : messages_) {
+      const Membership& author = members_[{message.group, message.author}];
+      if (message.acked != kForever) {
+        EXPECT_FALSE(author.surely(Is::out, message.begun, message.acked))
+            << "a stranger's message " << message.id << " to group " << message.group;
+      }
       const bool open = connections_[message.by].state == Connection::State::open;
       if (!open || message.acked != kForever || quiet_ns_ - message.begun_ns > 3 * kNsPerS)
         continue;
-      const auto& author = members_[{message.group, message.author}];
       EXPECT_FALSE(author.surely(Is::in, message.begun, now_))
           << "a send without answer: message " << &message - messages_.data() << " of user "
           << message.author << " to group " << message.group;
@@ -499,6 +564,14 @@ class Simulation {
         if (row == rows[group].end()) continue;
         const uint32_t read = std::max(row->second - 1, wrote[group][user]);
         if (heads[group] > read) want[group] = heads[group] - read;
+        std::vector<uint32_t> visible, listed;
+        for (uint32_t id = heads[group]; id >= row->second && visible.size() < 100; --id)
+          visible.push_back(id);
+        if (visible.empty()) continue;
+        const auto newest = page(client, group, 0);
+        for (const auto& info : newest.msg_list()) listed.push_back(info.msg_id());
+        std::ranges::sort(listed, std::greater());
+        EXPECT_EQ(listed, visible) << "history of user " << user << " in group " << group;
       }
       IM::Message::IMUnreadMsgCntReq request;
       request.set_user_id(0);
@@ -525,11 +598,11 @@ class Simulation {
         CommandId response) {
     Client* by = &client;
     for (int i = 0; i < 20; ++i) {
+      if (!by->is_open()) by = &enter(client.user);
       const size_t before = by->count(response);
       by->write(frame(request, 7, body));
       world_.settle();
       if (by->count(response) > before) return by->all(response).back()->as<M>();
-      by = &enter(client.user);
     }
     ADD_FAILURE() << "no answer";
     return {};
@@ -547,8 +620,9 @@ class Simulation {
 
   engine::SeededRandom random_;
   World world_;
-  uint64_t now_      = 1;  // rises with everything that is done or heard
-  uint64_t quiet_ns_ = 0;
+  uint64_t now_         = 1;  // rises with everything that is done or heard
+  uint64_t quiet_ns_    = 0;
+  uint64_t closed_slow_ = 0;
   std::vector<uint32_t> groups_;
   std::vector<Connection> connections_;
   std::vector<Message> messages_;
@@ -562,10 +636,14 @@ class Simulation {
 TEST(GroupSimulation, TheModelHolds) {
   const char* given    = std::getenv("RINGTALK_SEED");
   const uint64_t first = given ? std::strtoull(given, nullptr, 10) : 1;
+  uint64_t closed_slow = 0;
   for (uint64_t seed = first; seed < first + kSeeds && !HasFailure(); ++seed) {
     SCOPED_TRACE("RINGTALK_SEED=" + std::to_string(seed));
-    Simulation(seed).run();
+    Simulation simulation(seed);
+    simulation.run();
+    closed_slow += simulation.closed_slow();
   }
+  EXPECT_GT(closed_slow, 0u) << "nobody was slow enough to be closed";
 }
 
 }  // namespace
