@@ -1,4 +1,4 @@
-"""Rows G5, G6, U8 (large groups), GL1 (over 20,000 members) and GR1-GR3 (membership and logins in a stream).
+"""Rows G5, G6, G6b, U8 (large groups), GL1 (over 20,000 members), GR1-GR3 (changes and logins in a stream).
 
 G5 and U8 look at what reaches the disk: records in the log (ringtalkctl store dump, on the stopped server)
 and bytes the process wrote, of a group of 3 against one of 2,000. Races send from threads of their own.
@@ -193,6 +193,77 @@ def large_fan_out(ctx):
     slower = sum(b > 10 * a + 0.002 * ctx.patience for a, b in zip(took[small], took[large]))
     require(slower <= 90, f"{slower} of 120 acks came far later to 301; medians {few:.2f} and {many:.2f} ms")
     return f"median ack {few:.2f} ms to 3, {many:.2f} ms to 301"
+
+
+def closed_for(server, cause):
+    """Connections that the server has closed for it."""
+    _status, text = server.http("GET", "/metrics", token=False)
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines()
+               if line.startswith("ringtalk_closes_total{") and f'cause="{cause}"' in line)
+
+
+def one_of_many_stops_reading(ctx, cause, limits, at_least_s=0.0):
+    """200 members online, one reads nothing: messages sent until he is closed, seconds that took.
+
+    Everybody else reads each message before the next is sent, so a delivery that waits for him shows.
+    """
+    with ctx.server({"limits": FREE["limits"] | limits}, label="G6b") as server:
+        author, slow, *users = server.make_users(200)
+        group = groups.admin_create(server, [author, slow, *users], author)
+        # He comes neither first nor last: nobody before or behind him may miss anything.
+        sender = log_in(server, author, wire.ANDROID)
+        clients = [log_in(server, user, wire.ANDROID if n % 2 else wire.WINDOWS)
+                   for n, user in enumerate(users[:120])]
+        stalled = log_in(server, slow, receive_bytes=4096)
+        clients += [log_in(server, user, wire.ANDROID) for user in users[120:]]
+        try:
+            sound, sent = b"\0\0\0\1" + b"s" * 100_000, 0
+            began = time.monotonic()
+
+            def everybody_hears(data, kind):
+                nonlocal sent
+                sent += 1
+                require_equal(groups.say(sender, group, data, kind), sent, "msg_id")
+                for n, client in enumerate(clients):
+                    require_equal(read_ids(client, group, 1), [sent], f"message {sent} at member {n}")
+
+            while not closed_for(server, cause):
+                took = time.monotonic() - began
+                require(sent < 40 if at_least_s == 0 else took < 30 * ctx.patience,
+                        f"{sent} messages and {took:.1f} s later he is still there")
+                if sent < 10 or at_least_s == 0:
+                    everybody_hears(sound, wire.GROUP_SOUND)
+                else:  # the kernel holds all it will: the rest is a matter of time alone
+                    everybody_hears(b"and on %d" % sent, wire.GROUP_TEXT)
+            took, closed_after = time.monotonic() - began, sent
+            require(took >= at_least_s, f"closed after {took:.1f} s")
+            for n in range(5):
+                everybody_hears(b"without him %d" % n, wire.GROUP_TEXT)
+            require_equal(server.metric("ringtalk_users_online"), 199, "users online")
+            closed = [closed_for(server, one) for one in ("slow_reader", "send_stall")]
+            require_equal(sum(closed), 1, "connections closed as slow")
+            with log_in(server, slow) as back:
+                history = groups.pull(back, group)
+                require_equal(len(history), sent, "messages in his history")
+                require_equal([one["msg_data"] for one in history[-5:]],
+                              [b"without him %d" % n for n in range(5)], "what he missed")
+                require(history[0]["msg_data"] == sound, "a sound in his history")
+                require_equal(groups.unread_count(back, group), sent, "unread")
+                everybody_hears(b"with him", wire.GROUP_TEXT)
+                require_equal(read_ids(back, group, 1), [sent], "delivered to him again")
+        finally:
+            for client in [sender, stalled, *clients]:
+                client.close()
+    return closed_after, took
+
+
+@row("G6b", slow=True)
+def slow_reader_in_a_group(ctx):
+    """One of 200 stops reading: the others hear all; he is closed, by either rule, and loses nothing."""
+    many, _took = one_of_many_stops_reading(ctx, "slow_reader", {"push_queue_bytes": "256 KiB"})
+    _sent, waited = one_of_many_stops_reading(
+        ctx, "send_stall", {"push_queue_bytes": "64 MiB", "send_stall_s": 3}, 2.7)
+    return f"closed after {many} sounds of 100 KB, and after {waited:.1f} s"
 
 
 @row("GL1", slow=True)
