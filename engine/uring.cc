@@ -340,7 +340,7 @@ void UringRing::write_sync(int fd, Bytes bytes, uint64_t offset, Completion& don
   io_uring_prep_write(entry, fd, bytes.data(), static_cast<unsigned>(bytes.size()), offset);
   entry->rw_flags = RWF_DSYNC;
   if (RT_SEEDED_BUG("never_sync")) entry->rw_flags = 0;
-  if (RT_SEEDED_BUG("ack_before_sync")) {  // synced now and then, whatever was acknowledged meanwhile
+  if (RT_SEEDED_BUG("ack_before_sync")) {  // synced now and then
     static Completion ignored{[](Completion&, int32_t, uint32_t) noexcept {}};
     static std::atomic<uint32_t> writes;
     entry->rw_flags = 0;
