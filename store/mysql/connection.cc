@@ -377,10 +377,12 @@ Answer<std::unique_ptr<Connection>> connect(const Server& server) {
     const my_bool& verify = server.tls_ca.empty() ? no : yes;
     mysql_options(handle, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
   }
+  // The variable of the isolation level has two names, by the server's age; this statement has one.
+  mysql_options(handle, MYSQL_INIT_COMMAND,
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
   mysql_options(handle, MYSQL_INIT_COMMAND,
                 "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', "
-                "SESSION transaction_isolation = 'READ-COMMITTED', SESSION time_zone = '+00:00', "
-                "SESSION autocommit = 1");
+                "SESSION time_zone = '+00:00', SESSION autocommit = 1");
   const bool local = !server.socket.empty();
   if (!mysql_real_connect(handle, local ? nullptr : server.host.c_str(), server.user.c_str(),
                           server.password.c_str(), server.database.c_str(), local ? 0 : server.port,
