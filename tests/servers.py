@@ -337,7 +337,8 @@ class MariaDb(Process):
                 "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M",
                 "--innodb-log-file-size=32M", "--innodb-fast-shutdown=2", "--key-buffer-size=1M",
                 "--aria-pagecache-buffer-size=1M", "--performance-schema=OFF", "--max-connections=200",
-                "--table-open-cache=400", "--max-connect-errors=1000000000", "--local-infile=1", *self.options], program("mariadbd")
+                "--table-open-cache=400", "--max-connect-errors=1000000000", "--local-infile=1",
+                *self.options], program("mariadbd")
 
     def greets(self, stream):
         head = b""
