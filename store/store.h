@@ -89,6 +89,19 @@ struct Repeat {
   uint32_t time       = 0;
 };
 
+// Of a user whom another program changed.
+struct OutsideUser {
+  UserId id{};
+  uint8_t status = 0;
+  bool password  = false;  // what he logs in with may be another now: his epoch has risen
+};
+
+// What other programs wrote into a shared database. It has its stamps and versions already.
+struct OutsideChanges {
+  std::vector<OutsideUser> users;
+  std::vector<GroupId> groups;  // name, picture, members; or dismissed, or new
+};
+
 class Sink {
  public:
   virtual ~Sink()                                  = default;
@@ -96,6 +109,8 @@ class Sink {
   // Newest first. error: ok (perhaps empty), corrupt (messages before the damage are delivered), os.
   virtual void on_page(uint64_t cookie, Error error, std::span<const Message> page) = 0;
   virtual void on_failed(Error error)                                               = 0;
+  // On one shard: every shard that must know is told by it.
+  virtual void on_outside_changes(const OutsideChanges& /*changes*/) {}
   // The result of an append with this key follows within a few calls: a hint, memory may be fetched.
   virtual void on_append_soon(UserId /*author*/, uint64_t /*repeat_key*/) {}
 };
