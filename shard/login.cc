@@ -259,7 +259,7 @@ void Login::on_checked(const Case& login, const store::Account* account,
   if (!checked.upgraded.empty()) {
     // Should it fail, the old form still verifies and the next login tries again.
     const auto upgraded = context_.store.upgrade_password(
-        account->user.id, std::move(checked.upgraded), [](Result<void> stored) {
+        account->user.id, account->epoch, std::move(checked.upgraded), [](Result<void> stored) {
           if (!stored) engine::log::warn("password_upgrade_failed", {{"errno", stored.error().os}});
         });
     if (!upgraded) engine::log::warn("password_upgrade_postponed");

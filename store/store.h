@@ -334,8 +334,10 @@ class Store {
                                          Callback<Department> done) = 0;
   // not_found; exists: somebody who has not left, or a department, is in it.
   virtual Result<void> remove_department(uint32_t id, Callback<void> done) = 0;
-  // The better hash of an unchanged password: the epoch stays.
-  virtual Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) = 0;
+  // The better hash of the password that was checked when the account had this epoch: it stays.
+  // not_found; refused: the password is another by now.
+  virtual Result<void> upgrade_password(UserId id, uint32_t epoch, std::string argon2id,
+                                        Callback<void> done) = 0;
   // Rows of both users in the conversation list; durable before the first message is acknowledged.
   virtual Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                          Callback<void> done) = 0;

@@ -176,9 +176,10 @@ Result<void> EmbeddedStore::list_users(UserId after, uint32_t limit,
   return owner_.options_.relational->list_users(shard_, after, limit, std::move(done));
 }
 
-Result<void> EmbeddedStore::upgrade_password(UserId id, std::string argon2id, Callback<void> done) {
+Result<void> EmbeddedStore::upgrade_password(UserId id, uint32_t epoch, std::string argon2id,
+                                             Callback<void> done) {
   if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->upgrade_password(shard_, id, std::move(argon2id),
+  return owner_.options_.relational->upgrade_password(shard_, id, epoch, std::move(argon2id),
                                                       std::move(done));
 }
 

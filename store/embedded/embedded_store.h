@@ -60,7 +60,8 @@ class EmbeddedStore final : public Store, private CommitListener {
   Result<void> find_user(UserId id, Callback<User> done) override;
   Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) override;
   Result<void> list_users(UserId after, uint32_t limit, Callback<std::vector<User>> done) override;
-  Result<void> upgrade_password(UserId id, std::string argon2id, Callback<void> done) override;
+  Result<void> upgrade_password(UserId id, uint32_t epoch, std::string argon2id,
+                                Callback<void> done) override;
   Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                  Callback<void> done) override;
   Result<void> find_user_by_name(std::string_view name, Callback<User> done) override;

@@ -123,7 +123,8 @@ static_assert(Relational::kSchemaVersion == 1 + std::size(kSchemaSteps));
 constexpr std::string_view kFindAccount = "SELECT " RT_USER_COLUMNS
                                           ", password, legacy_password, legacy_salt, epoch"
                                           " FROM user WHERE name = ?1 AND status <> 3";
-constexpr std::string_view kFindUser = "SELECT " RT_USER_COLUMNS " FROM user WHERE id = ?1";
+constexpr std::string_view kFindUser  = "SELECT " RT_USER_COLUMNS " FROM user WHERE id = ?1";
+constexpr std::string_view kFindEpoch = "SELECT epoch FROM user WHERE id = ?1";
 constexpr std::string_view kListUsers =
     "SELECT " RT_USER_COLUMNS " FROM user WHERE id > ?1 ORDER BY id LIMIT ?2";
 constexpr std::string_view kNewestStamp = "SELECT coalesce(max(stamp), 0) FROM user";
@@ -355,10 +356,13 @@ Result<void> Relational::list_users(uint32_t shard, UserId after, uint32_t limit
       shard, [this, after, limit] { return select_users(after, limit); }, std::move(done));
 }
 
-Result<void> Relational::upgrade_password(uint32_t shard, UserId id, std::string argon2id,
-                                          Callback<void> done) {
+Result<void> Relational::upgrade_password(uint32_t shard, UserId id, uint32_t epoch,
+                                          std::string argon2id, Callback<void> done) {
   return call<void, true>(
-      shard, [this, id, argon2id = std::move(argon2id)] { return replace_password(id, argon2id); },
+      shard,
+      [this, id, epoch, argon2id = std::move(argon2id)] {
+        return upgrade_hash(id, epoch, argon2id);
+      },
       std::move(done));
 }
 
@@ -595,6 +599,7 @@ Result<void> Relational::prepare() {
       {&undo_, "ROLLBACK TO job"},
       {&find_account_, kFindAccount},
       {&find_user_, kFindUser},
+      {&find_epoch_, kFindEpoch},
       {&list_users_, kListUsers},
       {&newest_stamp_, kNewestStamp},
       {&insert_user_, kInsertUser},
@@ -897,6 +902,18 @@ Result<void> Relational::replace_password(UserId id, std::string_view argon2id) 
   if (auto ran = query.bind(1, raw(id)).bind(2, argon2id).run(); !ran) return ran;
   if (db_.changes() == 0) return fail(Errc::not_found);
   return {};
+}
+
+// A new password that came while the old one was checked stays.
+Result<void> Relational::upgrade_hash(UserId id, uint32_t epoch, std::string_view argon2id) {
+  {
+    Query query(find_epoch_);
+    auto row = query.bind(1, raw(id)).step();
+    if (!row) return std::unexpected(row.error());
+    if (!*row) return fail(Errc::not_found);
+    if (query.integer(0) != epoch) return fail(Errc::refused);
+  }
+  return replace_password(id, argon2id);
 }
 
 // --- departments

@@ -78,7 +78,7 @@ class Relational final : public engine::Worker {
                          Callback<std::vector<User>> done);
   Result<void> list_users(uint32_t shard, UserId after, uint32_t limit,
                           Callback<std::vector<User>> done);
-  Result<void> upgrade_password(uint32_t shard, UserId id, std::string argon2id,
+  Result<void> upgrade_password(uint32_t shard, UserId id, uint32_t epoch, std::string argon2id,
                                 Callback<void> done);
   // Users only; Errc::unsupported for a group (its list follows from its members).
   Result<void> open_conversation(uint32_t shard, ConversationId conversation, uint32_t time,
@@ -146,6 +146,7 @@ class Relational final : public engine::Worker {
   Result<void> insert_user(User& user, std::string_view password);
   Result<uint64_t> next_stamp(uint32_t now);
   Result<void> replace_password(UserId id, std::string_view argon2id);
+  Result<void> upgrade_hash(UserId id, uint32_t epoch, std::string_view argon2id);
   Result<void> show_session(UserId user, UserId peer, uint32_t time);
   Result<std::vector<SessionRow>> select_sessions(UserId user);
   Result<void> hide_row(UserId user, UserId peer, uint32_t newest);
@@ -184,10 +185,11 @@ class Relational final : public engine::Worker {
   engine::Clock& clock_;
   Sqlite db_;  // before its statements: they go first
   Statement begin_, commit_, rollback_, savepoint_, release_, undo_;
-  Statement find_account_, find_user_, list_users_, newest_stamp_, insert_user_, replace_password_,
-      show_session_, list_sessions_, hide_session_, find_user_by_name_, list_users_since_,
-      list_stamp_, update_user_, find_department_, list_departments_, department_stamp_,
-      newest_department_, insert_department_, update_department_, department_used_, above_;
+  Statement find_account_, find_user_, find_epoch_, list_users_, newest_stamp_, insert_user_,
+      replace_password_, show_session_, list_sessions_, hide_session_, find_user_by_name_,
+      list_users_since_, list_stamp_, update_user_, find_department_, list_departments_,
+      department_stamp_, newest_department_, insert_department_, update_department_,
+      department_used_, above_;
   Statement insert_group_, find_group_, list_groups_, update_group_, list_members_, insert_member_,
       delete_member_, delete_members_, mute_group_, hide_group_, list_memberships_;
   Statement delete_push_token_, replace_push_token_, write_push_shield_, push_shield_;

@@ -100,7 +100,7 @@ class MySqlRelational final {
                          Callback<std::vector<User>> done);
   Result<void> list_users(uint32_t shard, UserId after, uint32_t limit,
                           Callback<std::vector<User>> done);
-  Result<void> upgrade_password(uint32_t shard, UserId id, std::string argon2id,
+  Result<void> upgrade_password(uint32_t shard, UserId id, uint32_t epoch, std::string argon2id,
                                 Callback<void> done);
   // Answers the relation of the two. Users only; Errc::unsupported for a group.
   Result<void> open_conversation(uint32_t shard, ConversationId conversation, uint32_t time,

@@ -367,8 +367,8 @@ TEST_F(RelationalTest, RowsInsertedByHandLogIn) {
   EXPECT_EQ(found->user.stamp, 0u);
 
   std::optional<Result<void>> upgraded, missing;
-  ASSERT_TRUE(relational_->upgrade_password(0, UserId(7), "$argon2id$new", into(upgraded)));
-  ASSERT_TRUE(relational_->upgrade_password(0, UserId(8), "$argon2id$new", into(missing)));
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(7), 0, "$argon2id$new", into(upgraded)));
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(8), 0, "$argon2id$new", into(missing)));
   settle();
   EXPECT_TRUE(*upgraded);
   EXPECT_EQ(missing->error().code, Errc::not_found);
@@ -402,7 +402,7 @@ TEST_F(RelationalTest, OneBadJobDoesNotPoisonItsBatch) {
   std::optional<Result<void>> opened, missing;
   ASSERT_TRUE(relational_->add_users(0, {{.name = "one"}}, into(before)));
   ASSERT_TRUE(relational_->add_users(0, {{.name = "half"}, {.name = "taken"}}, into(bad)));
-  ASSERT_TRUE(relational_->upgrade_password(0, UserId(99), "x", into(missing)));
+  ASSERT_TRUE(relational_->upgrade_password(0, UserId(99), 0, "x", into(missing)));
   ASSERT_TRUE(relational_->find_account(0, "one", into(seen)));
   ASSERT_TRUE(relational_->add_users(1, {{.name = "two"}}, into(after)));
   ASSERT_TRUE(relational_->open_conversation(1, ConversationId::single(UserId(1), UserId(2)), 5,
@@ -682,6 +682,21 @@ TEST_F(RelationalTest, PatchChangesWhatIsSetAndStamps) {
   EXPECT_EQ(now->legacy_password, "");
   EXPECT_EQ(now->epoch, 1u);
   EXPECT_EQ(patch(9, {.nick = "x"}).error().code, Errc::not_found);
+}
+
+// A login checked the old password while an administrator set the new one.
+TEST_F(RelationalTest, TheBetterHashOfAnOldPasswordIsRefused) {
+  ASSERT_TRUE(add({{.name = "alice", .password = "old"}}));
+  ASSERT_TRUE(patch(1, {.password = "new"}));
+  const auto upgrade = [&](uint32_t epoch) {
+    return ask<void>([&](auto done) {
+      return relational_->upgrade_password(0, UserId(1), epoch, "better old", std::move(done));
+    });
+  };
+  EXPECT_EQ(upgrade(0).error().code, Errc::refused);
+  EXPECT_EQ(account("alice")->password, "new");
+  EXPECT_TRUE(upgrade(1));
+  EXPECT_EQ(account("alice")->password, "better old");
 }
 
 TEST_F(RelationalTest, DisablingFreesTheNameAndEndsTokens) {
