@@ -13,7 +13,7 @@
 //              connected to the master too.
 // Bound        jobs_max writes and, per reader, jobs_max reads for each shard; beyond it Errc::full and
 //              the callback is never called.
-// Durability   A callback with a value runs after COMMIT was answered, or found in RTLane (see writer.h).
+// Durability   A callback with a value runs after COMMIT was answered, or found in RTLane (relational_workers.h).
 // Errors       A call that fails fails alone, by its savepoint. exists: a key has the row; refused: the
 //              values do not fit a column, or the server is read-only; os: the server is away or out of
 //              connections, and nothing was written; timeout: the server went during COMMIT and did not come
@@ -25,7 +25,6 @@
 // Password     legacy_* is IMUser's, and empty while RTPassword has a better hash of the same password.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +33,7 @@
 #include "engine/bell.h"
 #include "engine/clock.h"
 #include "store/mysql/connection.h"
+#include "store/mysql/relational_workers.h"
 #include "store/store.h"
 
 namespace ringtalk::store {
@@ -81,7 +81,7 @@ class MySqlRelational final {
   void set_bell(uint32_t shard, engine::Bell* bell);
   void start();
   void stop();  // runs what waits
-  // For a simulator, instead of start(): one batch of each worker. Returns how many jobs were run.
+  // For a simulator, instead of start(): one batch of each worker. Returns how many jobs ran.
   uint32_t run_some();
   // Runs the callbacks of finished calls of `shard`; returns how many.
   uint32_t collect(uint32_t shard);
@@ -141,16 +141,25 @@ class MySqlRelational final {
   Result<void> push_shield(uint32_t shard, UserId user, Callback<bool> done);
 
  private:
-  class Writer;
-  class Reader;
-
   MySqlRelational(Options options, engine::Clock& clock);
+
+  template <class T, class Work>
+  Result<void> read(uint32_t shard, Work work, Callback<T> done);
+  template <class T, class Work>
+  Result<void> write(uint32_t shard, Work work, Callback<T> done);
+  template <class T, class Work>
+  static Result<void> read_by(RelationalReader& reader, uint32_t shard, Work work,
+                              Callback<T> done);
+  uint32_t now_s() const { return static_cast<uint32_t>(clock_.wall_ns() / kNsPerS); }
+  template <class Do>
+  void each_worker(Do&& act) const;
 
   const Options options_;
   engine::Clock& clock_;
-  std::unique_ptr<Writer> writer_;
-  std::vector<std::unique_ptr<Reader>> readers_;
-  std::unique_ptr<Reader> looker_;
+  std::unique_ptr<RelationalWriter> writer_;
+  std::vector<std::unique_ptr<RelationalReader>> readers_;
+  std::unique_ptr<RelationalReader> looker_;
+  uint32_t half_ = 0;  // of the groups that are looked at next; of the shard that asks
 };
 
 }  // namespace ringtalk::store
