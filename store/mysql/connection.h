@@ -59,6 +59,7 @@ class Rows {
 
   size_t size() const { return columns_ == 0 ? 0 : cells_.size() / columns_; }
   bool empty() const { return cells_.empty(); }
+  uint32_t columns() const { return columns_; }
   bool null(size_t row, uint32_t column) const { return at(row, column).kind == Kind::null; }
   // 0 for NULL; a text of digits counts as its number; a negative number as its two's complement.
   uint64_t number(size_t row, uint32_t column) const;

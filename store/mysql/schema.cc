@@ -290,6 +290,14 @@ std::vector<TableDef> make_table_defs() {
                   .columns = {{"departId", RT_ID}, {"stamp", RT_COUNT}, {"seen", RT_COUNT}},
                   .keys    = {{"", "departId"}, {"rt_stamp", "stamp", false, kOurs}}});
 
+  defs.push_back({.name    = "RTGroupSync",
+                  .ours    = kOurs,
+                  .charset = kAscii,
+                  .columns = {{"groupId", RT_ID},
+                              {"seen", RT_COUNT},
+                              {"members", "bigint NOT NULL DEFAULT '0'"}},
+                  .keys    = {{"", "groupId"}}});
+
   defs.push_back({.name    = "RTLane",
                   .ours    = kOurs,
                   .charset = kAscii,

@@ -30,11 +30,14 @@
 //                         his list; IMRecentSession.status becomes 1 in the same transaction. The next
 //                         message revives the row without a write: handback writes it down.
 //   RTGroupMember         of a member (IMGroupMember.status 0): first visible id, mute, hiddenTo.
-//   RTUserSync            stamp of 0x0208; seen: IMUser.updated when it was given, so that an edit of
-//                         somebody else's shows; epoch: rises with every password change.
+//   RTUserSync            stamp of 0x0208; seen: what the row of IMUser looked like when it was given
+//                         (queries.h), so that an edit of somebody else's shows; epoch: rises with every
+//                         password change. userId 0: the newest stamp, locked by who gives the next.
 //   RTDepartSync          the same for departments.
+//   RTGroupSync           seen: of the row of IMGroup; members: a sum over the members that there were.
 //   RTLane                lane, batchNo: tells after a lost answer to COMMIT whether the batch is in.
-//   RTPassword            the better hash, and the password and salt that it was made for.
+//   RTPassword            the better hash ('': none yet), and the password and salt that it was made for:
+//                         others in IMUser mean that somebody set another password.
 //   RTPushReg             deviceId '' for the token of 0x0108; serviceType as PushServiceType.
 //   RTAudio               bytes of the sound that IMAudio.id names.
 //   RTClientMsg           client_msg_id, kept 24 h.

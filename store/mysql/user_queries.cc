@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <ranges>
 #include <set>
 #include <unordered_map>
@@ -50,8 +51,8 @@ constexpr std::string_view kRaiseStamp = "UPDATE RTUserSync SET stamp = ? WHERE 
 #define RT_INSERT_USER                                                                          \
   "INSERT INTO IMUser (name, nick, departId, created, updated, status, sex, domain, password, " \
   "salt, phone, email, avatar, sign_info) VALUES "
-constexpr std::string_view kInsertUser =
-    RT_INSERT_USER "(?, ?, ?, ?, ?, 0, 0, '', '', '', '', '', '', '')";
+#define RT_NEW_USER "(?, ?, ?, ?, ?, 0, 0, '', '', '', '', '', '', '')"
+constexpr std::string_view kInsertUser = RT_INSERT_USER RT_NEW_USER;
 constexpr std::string_view kReplacePassword =
     "REPLACE INTO RTPassword (userId, hash, password, salt) VALUES (?, ?, '', '')";
 
@@ -130,46 +131,45 @@ Result<void> check_names(Link& link, std::span<const Value> names) {
   });
 }
 
+std::array<Value, 5> row_of(const User& user) {
+  return {std::string_view(user.name), std::string_view(user.nick), uint64_t{user.department},
+          uint64_t{user.created}, uint64_t{user.created}};
+}
+
 Result<void> insert_one(Link& link, User& user) {
-  const auto done =
-      link.execute(kInsertUser, {std::string_view(user.name), user.nick, uint64_t{user.department},
-                                 uint64_t{user.created}, uint64_t{user.created}});
+  const auto done = link.execute(kInsertUser, row_of(user));
   if (!done) return std::unexpected(done.error());
   user.id = UserId(static_cast<uint32_t>(done->insert_id));
   return {};
 }
 
-// Ids of rows that were inserted together are not promised to follow each other: they are read again.
+// kUsersPerStampMax users in one statement. Their ids follow each other only where nobody set it otherwise:
+// they are read again.
 Result<void> insert_piece(Link& link, std::span<User> users) {
+  static const std::string kInsert = [] {
+    std::string text = RT_INSERT_USER;
+    for (size_t i = 0; i < kUsersPerStampMax; ++i)
+      text.append(i == 0 ? "" : ", ").append(RT_NEW_USER);
+    return text;
+  }();
   static const Pieces kIds("SELECT id, name FROM IMUser WHERE created = ? AND name IN (",
                            ") ORDER BY id");
-  std::vector<std::string_view> names, nicks;
-  std::vector<uint64_t> departments;
-  std::vector<Value> keys;
+  RT_ASSERT(users.size() == kUsersPerStampMax);
+  std::vector<Value> rows, names;
   std::unordered_map<std::string_view, User*> by_name;
   for (User& user : users) {
-    names.push_back(user.name);
-    nicks.push_back(user.nick);
-    departments.push_back(user.department);
-    keys.emplace_back(std::string_view(user.name));
+    for (const Value& value : row_of(user)) rows.push_back(value);
+    names.emplace_back(std::string_view(user.name));
     by_name.emplace(user.name, &user);
   }
-  const uint64_t created = users[0].created;
-  const std::vector<uint64_t> times(users.size(), created);
-  const sql::Column columns[] = {{.texts = names},
-                                 {.texts = nicks},
-                                 {.numbers = departments},
-                                 {.numbers = times},
-                                 {.numbers = times}};
-  if (auto done = link.execute_many(kInsertUser, columns, users.size()); !done)
-    return std::unexpected(done.error());
-  const Value first[] = {created};
-  return kIds.each(first, keys, [&](std::string_view text, auto values) -> Result<void> {
-    const auto rows = link.query(text, values);
-    if (!rows) return std::unexpected(rows.error());
-    for (size_t row = 0; row < rows->size(); ++row)
-      if (const auto at = by_name.find(rows->text(row, 1)); at != by_name.end())
-        at->second->id = UserId(static_cast<uint32_t>(rows->number(row, 0)));
+  if (auto done = link.execute(kInsert, rows); !done) return std::unexpected(done.error());
+  const Value first[] = {uint64_t{users[0].created}};
+  return kIds.each(first, names, [&](std::string_view text, auto values) -> Result<void> {
+    const auto found = link.query(text, values);
+    if (!found) return std::unexpected(found.error());
+    for (size_t row = 0; row < found->size(); ++row)
+      if (const auto at = by_name.find(found->text(row, 1)); at != by_name.end())
+        at->second->id = UserId(static_cast<uint32_t>(found->number(row, 0)));
     return {};
   });
 }
@@ -191,10 +191,11 @@ Result<void> store_passwords(Link& link, std::span<const User> users,
 // As many as share a stamp.
 Result<void> add_piece(Link& link, std::span<User> users, std::span<const NewUser> wanted) {
   static const Pieces kStamp(RT_STAMP_NEW_USERS, RT_STAMP_NEW_USERS_END);
-  if (users.size() == 1) {
-    if (auto ok = insert_one(link, users[0]); !ok) return ok;
-  } else {
+  if (users.size() == kUsersPerStampMax) {
     if (auto ok = insert_piece(link, users); !ok) return ok;
+  } else {
+    for (User& user : users)
+      if (auto ok = insert_one(link, user); !ok) return ok;
   }
   std::vector<Value> ids;
   for (const User& user : users) ids.emplace_back(uint64_t{raw(user.id)});
