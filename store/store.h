@@ -96,10 +96,19 @@ struct OutsideUser {
   bool password  = false;  // what he logs in with may be another now: his epoch has risen
 };
 
+// Of a group that is new, or whose name, picture or members another program changed.
+struct OutsideGroup {
+  GroupId id{};
+  uint32_t version = 0;
+  uint32_t first   = 0;  // id of the first message that those who joined may see
+  bool dismissed   = false;
+  std::vector<UserId> joined, left;
+};
+
 // What other programs wrote into a shared database. It has its stamps and versions already.
 struct OutsideChanges {
   std::vector<OutsideUser> users;
-  std::vector<GroupId> groups;  // name, picture, members; or dismissed, or new
+  std::vector<OutsideGroup> groups;
 };
 
 class Sink {

@@ -186,57 +186,101 @@ Result<uint64_t> newest_of(Link& link, GroupId group) {
   return rows->number(0, 0);
 }
 
-// Who joined sees from the next message on, who left has no side any more.
-Result<void> settle_sides(Link& link, GroupId group, bool known) {
-  static constexpr std::string_view kJoined =
-      "INSERT INTO RTGroupMember (groupId, userId, firstMsgId, shield, hiddenTo)"
-      " SELECT m.groupId, m.userId, ?, 0, 0 FROM IMGroupMember m LEFT JOIN RTGroupMember r"
-      " ON r.groupId = m.groupId AND r.userId = m.userId"
-      " WHERE m.groupId = ? AND m.status = 0 AND r.userId IS NULL";
-  static constexpr std::string_view kLeft =
-      "DELETE r FROM RTGroupMember r LEFT JOIN IMGroupMember m"
-      " ON m.groupId = r.groupId AND m.userId = r.userId AND m.status = 0"
-      " WHERE r.groupId = ? AND m.userId IS NULL";
-  const auto newest = known ? newest_of(link, group) : Result<uint64_t>(0);
-  if (!newest) return std::unexpected(newest.error());
-  auto done = link.execute(kJoined, {*newest + 1, uint64_t{raw(group)}});
-  if (done) done = link.execute(kLeft, {uint64_t{raw(group)}});
-  if (!done) return std::unexpected(done.error());
-  return {};
-}
+#define RT_SIDES_ARE " ON r.groupId = m.groupId AND r.userId = m.userId"
 
-Result<bool> take_in_group(Link& link, GroupId group) {
-  static constexpr std::string_view kLook =
-      "SELECT s.groupId, s.seen <> " RT_GROUP_SEEN
-      ", s.members FROM IMGroup g LEFT JOIN RTGroupSync s ON s.groupId = g.id"
-      " WHERE g.id = ? FOR UPDATE";
-  static constexpr std::string_view kMembers =
-      "SELECT COUNT(*), COALESCE(SUM(CRC32(userId)), 0) FROM IMGroupMember"
-      " WHERE groupId = ? AND status = 0";
-  static constexpr std::string_view kForget = "DELETE FROM RTGroupSync WHERE groupId = ?";
+Result<void> raise_version(Link& link, const OutsideGroup& group, uint64_t count, uint64_t mark) {
   static constexpr std::string_view kRaise =
-      "UPDATE IMGroup SET version = version + 1, userCnt = ? WHERE id = ?";
+      "UPDATE IMGroup SET version = ?, userCnt = ? WHERE id = ?";
   static constexpr std::string_view kNote =
       "INSERT INTO RTGroupSync (groupId, seen, members) SELECT g.id, " RT_GROUP_SEEN
       ", ? FROM IMGroup g WHERE g.id = ?"
       " ON DUPLICATE KEY UPDATE seen = VALUES(seen), members = VALUES(members)";
-  const uint64_t id = raw(group);
-  const auto row    = link.query(kLook, {id});
-  if (!row) return std::unexpected(row.error());
-  if (row->empty()) {
-    const auto done = link.execute(kForget, {id});
-    if (!done) return std::unexpected(done.error());
-    return done->rows > 0;
-  }
-  const auto members = link.query(kMembers, {id});
-  if (!members) return std::unexpected(members.error());
-  const bool known = !row->null(0, 0);
-  if (known && row->number(0, 1) == 0 && row->number(0, 2) == members->number(0, 1)) return false;
-  if (auto ok = settle_sides(link, group, known); !ok) return std::unexpected(ok.error());
-  auto done = link.execute(kRaise, {members->number(0, 0), id});
-  if (done) done = link.execute(kNote, {members->number(0, 1), id});
+  const uint64_t id = raw(group.id);
+  auto done         = link.execute(kRaise, {uint64_t{group.version}, count, id});
+  if (done) done = link.execute(kNote, {mark, id});
   if (!done) return std::unexpected(done.error());
-  return true;
+  return {};
+}
+
+// Nobody is in it any more.
+Result<void> take_in_dismissed(Link& link, OutsideGroup& group) {
+  const uint64_t id = raw(group.id);
+  group.dismissed   = true;
+  if (auto ok =
+          list_ids(link, "SELECT userId FROM RTGroupMember WHERE groupId = ?", {id}, group.left);
+      !ok)
+    return ok;
+  auto done = link.execute("DELETE FROM RTGroupMember WHERE groupId = ?", {id});
+  if (done)
+    done =
+        link.execute("UPDATE IMGroupMember SET status = 1 WHERE groupId = ? AND status = 0", {id});
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
+// Who joined sees from the next message on; all, if the group is new. Who left has no side any more.
+Result<void> take_in_members(Link& link, OutsideGroup& group, bool known) {
+  static constexpr std::string_view kJoined =
+      "SELECT m.userId FROM IMGroupMember m LEFT JOIN RTGroupMember r" RT_SIDES_ARE
+      " WHERE m.groupId = ? AND m.status = 0 AND r.userId IS NULL";
+  static constexpr std::string_view kLeft =
+      "SELECT r.userId FROM RTGroupMember r LEFT JOIN IMGroupMember m" RT_SIDES_ARE
+      " AND m.status = 0 WHERE r.groupId = ? AND m.userId IS NULL";
+  static constexpr std::string_view kAddSides =
+      "INSERT INTO RTGroupMember (groupId, userId, firstMsgId, shield, hiddenTo)"
+      " SELECT m.groupId, m.userId, ?, 0, 0 FROM IMGroupMember m LEFT JOIN"
+      " RTGroupMember r" RT_SIDES_ARE " WHERE m.groupId = ? AND m.status = 0 AND r.userId IS NULL";
+  static constexpr std::string_view kDropSides =
+      "DELETE r FROM RTGroupMember r LEFT JOIN IMGroupMember m" RT_SIDES_ARE
+      " AND m.status = 0 WHERE r.groupId = ? AND m.userId IS NULL";
+  const uint64_t id = raw(group.id);
+  auto ok           = list_ids(link, kJoined, {id}, group.joined);
+  if (ok) ok = list_ids(link, kLeft, {id}, group.left);
+  const auto newest = known ? newest_of(link, group.id) : Result<uint64_t>(0);
+  if (!newest) return std::unexpected(newest.error());
+  if (!ok) return ok;
+  group.first = static_cast<uint32_t>(*newest + 1);
+  auto done   = link.execute(kAddSides, {*newest + 1, id});
+  if (done) done = link.execute(kDropSides, {id});
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
+Result<void> take_in_group(Link& link, GroupId id, OutsideChanges& changes) {
+  static constexpr std::string_view kLook =
+      "SELECT s.groupId, s.seen <> " RT_GROUP_SEEN
+      ", s.members, g.version, g.status FROM IMGroup g LEFT JOIN RTGroupSync s"
+      " ON s.groupId = g.id WHERE g.id = ? FOR UPDATE";
+  static constexpr std::string_view kMembers =
+      "SELECT COUNT(*), COALESCE(SUM(CRC32(userId)), 0) FROM IMGroupMember"
+      " WHERE groupId = ? AND status = 0";
+  static constexpr std::string_view kForget = "DELETE FROM RTGroupSync WHERE groupId = ?";
+  const uint64_t key                        = raw(id);
+  const auto row                            = link.query(kLook, {key});
+  if (!row) return std::unexpected(row.error());
+  OutsideGroup group{.id = id, .version = UINT32_MAX};
+  if (row->empty()) {
+    const auto done = link.execute(kForget, {key});
+    if (!done) return std::unexpected(done.error());
+    if (done->rows == 0) return {};
+    if (auto ok = take_in_dismissed(link, group); !ok) return ok;
+    changes.groups.push_back(std::move(group));
+    return {};
+  }
+  const bool known = !row->null(0, 0), dismissed = row->number(0, 4) != 0;
+  group.version = static_cast<uint32_t>(row->number(0, 3)) + 1;
+  if (known && dismissed)
+    if (auto ok = take_in_dismissed(link, group); !ok) return ok;
+  const auto members = link.query(kMembers, {key});
+  if (!members) return std::unexpected(members.error());
+  const uint64_t mark = members->number(0, 1);
+  if (known && row->number(0, 1) == 0 && row->number(0, 2) == mark) return {};  // noticed meanwhile
+  if (!dismissed)
+    if (auto ok = take_in_members(link, group, known); !ok) return ok;
+  if (auto ok = raise_version(link, group, members->number(0, 0), mark); !ok) return ok;
+  // A new one in which nobody may do anything: its status is not what somebody meant.
+  if (known || !dismissed) changes.groups.push_back(std::move(group));
+  return {};
 }
 
 // --- at start: in pieces of ids, so that no statement takes long
@@ -339,11 +383,8 @@ Result<OutsideChanges> take_in(Link& link, const Suspects& suspects, uint32_t no
   if (ok) ok = forget_users(link, suspects.deleted, changes);
   if (ok) ok = take_in_departments(link, suspects.departments, now);
   if (!ok) return std::unexpected(ok.error());
-  for (const GroupId group : suspects.groups) {
-    const auto changed = take_in_group(link, group);
-    if (!changed) return std::unexpected(changed.error());
-    if (*changed) changes.groups.push_back(group);
-  }
+  for (const GroupId group : suspects.groups)
+    if (ok = take_in_group(link, group, changes); !ok) return std::unexpected(ok.error());
   return changes;
 }
 

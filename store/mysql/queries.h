@@ -25,7 +25,7 @@ inline constexpr uint32_t kListMax        = 20'000;  // a longer list is cut to 
 // Statements about many keys, "… IN (?, ?, …)", in two lengths: few texts are prepared, whatever is asked.
 class Pieces {
  public:
-  static constexpr size_t kMany = 300;
+  static constexpr size_t kMany = 100;
 
   Pieces(std::string_view before, std::string_view after);
 
