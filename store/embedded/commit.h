@@ -25,7 +25,7 @@
 #include "engine/metrics.h"
 #include "engine/ring.h"
 #include "store/embedded/batch.h"
-#include "store/embedded/cursors.h"
+#include "store/cursors.h"
 #include "store/embedded/footer.h"
 #include "store/embedded/heads.h"
 #include "store/embedded/pending_heads.h"

@@ -8,7 +8,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 
-#include "store/embedded/flat_table.h"
+#include "store/flat_table.h"
 #include "store/embedded/format.h"
 
 namespace ringtalk::store {

@@ -15,7 +15,7 @@
 
 #include "engine/clock.h"
 #include "engine/disk.h"
-#include "store/embedded/cursors.h"
+#include "store/cursors.h"
 #include "store/embedded/heads.h"
 #include "store/embedded/segment_worker.h"
 #include "store/store.h"

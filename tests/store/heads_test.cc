@@ -6,7 +6,7 @@
 #include <map>
 
 #include "engine/random.h"
-#include "store/embedded/cursors.h"
+#include "store/cursors.h"
 #include "store/embedded/pending_heads.h"
 #include "store/embedded/tails.h"
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "store/embedded/flat_table.h"
-#include "store/embedded/format.h"
+#include "engine/base/bytes.h"
+#include "store/flat_table.h"
 
 namespace ringtalk::store {
 

@@ -1,4 +1,4 @@
-#include "store/embedded/cursors.h"
+#include "store/cursors.h"
 
 #include <algorithm>
 
