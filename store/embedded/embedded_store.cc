@@ -14,9 +14,9 @@ namespace ringtalk::store {
 EmbeddedStore::EmbeddedStore(EmbeddedStores& owner, uint32_t shard,
                              std::unique_ptr<ShardState> state, std::optional<Segment> current,
                              engine::Ring& ring, engine::Metrics& metrics, Sink& sink)
-    : owner_(owner),
+    : RelationalCalls(owner.options_.relational, shard),
+      owner_(owner),
       sink_(sink),
-      shard_(shard),
       state_(std::move(state)),
       tails_(std::max(kTailsMin, kTailsMax / owner.options_.homes.shards)),
       supply_(*owner.recovered_.worker, shard),
@@ -115,12 +115,11 @@ void EmbeddedStore::on_turn(uint64_t now_ns) {
 }
 
 void EmbeddedStore::collect_relational() {
-  Relational* relational = owner_.options_.relational;
-  if (relational == nullptr) return;
-  const Error failure = relational->failure();
+  if (relational_ == nullptr) return;
+  const Error failure = relational_->failure();
   if (failure.code != Errc::ok && !std::exchange(relational_failed_, true))
     sink_.on_failed(failure);
-  relational->collect(shard_);
+  relational_->collect(shard_);
 }
 
 void EmbeddedStore::on_tick(uint64_t now_ns) {
@@ -129,9 +128,9 @@ void EmbeddedStore::on_tick(uint64_t now_ns) {
 }
 
 bool EmbeddedStore::work_waits() const {
-  const Relational* relational = owner_.options_.relational;
   return commit_.results_wait() || owner_.recovered_.worker->has_finished(shard_) ||
-         owner_.opener_.has_finished(shard_) || (relational && relational->has_finished(shard_)) ||
+         owner_.opener_.has_finished(shard_) ||
+         (relational_ && relational_->has_finished(shard_)) ||
          (pages_.waits() && reader_.reading() == 0);
 }
 
@@ -152,171 +151,10 @@ Figures EmbeddedStore::figures() const {
   return figures;
 }
 
-// --- relational: another engine, same face ------------------------------------------------------------------
-
-Result<void> EmbeddedStore::find_account(std::string_view name, Callback<Account> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->find_account(shard_, name, std::move(done));
-}
-
-Result<void> EmbeddedStore::find_user(UserId id, Callback<User> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->find_user(shard_, id, std::move(done));
-}
-
-Result<void> EmbeddedStore::add_users(std::vector<NewUser> users,
-                                      Callback<std::vector<User>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->add_users(shard_, std::move(users), std::move(done));
-}
-
-Result<void> EmbeddedStore::list_users(UserId after, uint32_t limit,
-                                       Callback<std::vector<User>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_users(shard_, after, limit, std::move(done));
-}
-
-Result<void> EmbeddedStore::upgrade_password(UserId id, uint32_t epoch, std::string argon2id,
-                                             Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->upgrade_password(shard_, id, epoch, std::move(argon2id),
-                                                      std::move(done));
-}
-
 Result<void> EmbeddedStore::open_conversation(ConversationId conversation, uint32_t time,
                                               Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->open_conversation(shard_, conversation, time, std::move(done));
-}
-
-Result<void> EmbeddedStore::find_user_by_name(std::string_view name, Callback<User> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->find_user_by_name(shard_, name, std::move(done));
-}
-
-Result<void> EmbeddedStore::find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->find_users(shard_, std::move(ids), std::move(done));
-}
-
-Result<void> EmbeddedStore::list_users_since(uint64_t stamp, uint32_t limit,
-                                             Callback<UserPage> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_users_since(shard_, stamp, limit, std::move(done));
-}
-
-Result<void> EmbeddedStore::update_user(UserId id, UserPatch patch, Callback<User> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->update_user(shard_, id, std::move(patch), std::move(done));
-}
-
-Result<void> EmbeddedStore::list_departments(uint64_t stamp, uint32_t limit,
-                                             Callback<DepartmentPage> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_departments(shard_, stamp, limit, std::move(done));
-}
-
-Result<void> EmbeddedStore::add_department(NewDepartment department, Callback<Department> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->add_department(shard_, std::move(department), std::move(done));
-}
-
-Result<void> EmbeddedStore::update_department(uint32_t id, DepartmentPatch patch,
-                                              Callback<Department> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->update_department(shard_, id, std::move(patch),
-                                                       std::move(done));
-}
-
-Result<void> EmbeddedStore::remove_department(uint32_t id, Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->remove_department(shard_, id, std::move(done));
-}
-
-Result<void> EmbeddedStore::list_sessions(UserId user, Callback<std::vector<SessionRow>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_sessions(shard_, user, std::move(done));
-}
-
-Result<void> EmbeddedStore::hide_session(UserId user, UserId peer, uint32_t newest,
-                                         Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->hide_session(shard_, user, peer, newest, std::move(done));
-}
-
-Result<void> EmbeddedStore::add_group(NewGroup group, Callback<Group> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->add_group(shard_, std::move(group), std::move(done));
-}
-
-Result<void> EmbeddedStore::find_group(GroupId id, Callback<Group> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->find_group(shard_, id, std::move(done));
-}
-
-Result<void> EmbeddedStore::list_groups(GroupId after, uint32_t limit,
-                                        Callback<std::vector<Group>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_groups(shard_, after, limit, std::move(done));
-}
-
-Result<void> EmbeddedStore::update_group(GroupId id, GroupPatch patch, Callback<Group> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->update_group(shard_, id, std::move(patch), std::move(done));
-}
-
-Result<void> EmbeddedStore::dismiss_group(GroupId id, Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->dismiss_group(shard_, id, std::move(done));
-}
-
-Result<void> EmbeddedStore::list_members(GroupId id, UserId after, uint32_t limit,
-                                         Callback<std::vector<Member>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_members(shard_, id, after, limit, std::move(done));
-}
-
-Result<void> EmbeddedStore::change_members(MemberChange change, Callback<MembersChanged> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->change_members(shard_, std::move(change), std::move(done));
-}
-
-Result<void> EmbeddedStore::mute_group(UserId user, GroupId group, bool muted,
-                                       Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->mute_group(shard_, user, group, muted, std::move(done));
-}
-
-Result<void> EmbeddedStore::hide_group(UserId user, GroupId group, uint32_t hidden_to,
-                                       Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->hide_group(shard_, user, group, hidden_to, std::move(done));
-}
-
-Result<void> EmbeddedStore::list_memberships(UserId user, Callback<std::vector<Membership>> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->list_memberships(shard_, user, std::move(done));
-}
-
-Result<void> EmbeddedStore::set_push_token(UserId user, PushToken token, Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->set_push_token(shard_, user, std::move(token),
-                                                    std::move(done));
-}
-
-Result<void> EmbeddedStore::clear_push_token(UserId user, Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->clear_push_token(shard_, user, std::move(done));
-}
-
-Result<void> EmbeddedStore::set_push_shield(UserId user, bool on, Callback<void> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->set_push_shield(shard_, user, on, std::move(done));
-}
-
-Result<void> EmbeddedStore::push_shield(UserId user, Callback<bool> done) {
-  if (!owner_.options_.relational) return fail(Errc::unsupported);
-  return owner_.options_.relational->push_shield(shard_, user, std::move(done));
+  if (!relational_) return fail(Errc::unsupported);
+  return relational_->open_conversation(shard_, conversation, time, std::move(done));
 }
 
 // --- the process ----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@
 #include "store/embedded/page_reader.h"
 #include "store/embedded/recovery.h"
 #include "store/embedded/relational.h"
+#include "store/relational_calls.h"
 #include "store/store.h"
 
 namespace ringtalk::store {
@@ -35,7 +36,7 @@ class EmbeddedStores;
 // bursts must not delay commits.
 inline constexpr int kWorkerNice = 5;
 
-class EmbeddedStore final : public Store, private CommitListener {
+class EmbeddedStore final : public RelationalCalls<Relational>, private CommitListener {
  public:
   static constexpr uint32_t kTailsMax = 16'384;  // of the process, dealt out to the shards …
   static constexpr uint32_t kTailsMin = 512;     // … but not fewer each
@@ -56,44 +57,8 @@ class EmbeddedStore final : public Store, private CommitListener {
   bool work_waits() const override;
   bool idle() const override;
 
-  Result<void> find_account(std::string_view name, Callback<Account> done) override;
-  Result<void> find_user(UserId id, Callback<User> done) override;
-  Result<void> add_users(std::vector<NewUser> users, Callback<std::vector<User>> done) override;
-  Result<void> list_users(UserId after, uint32_t limit, Callback<std::vector<User>> done) override;
-  Result<void> upgrade_password(UserId id, uint32_t epoch, std::string argon2id,
-                                Callback<void> done) override;
   Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                  Callback<void> done) override;
-  Result<void> find_user_by_name(std::string_view name, Callback<User> done) override;
-  Result<void> find_users(std::vector<UserId> ids, Callback<std::vector<User>> done) override;
-  Result<void> list_users_since(uint64_t stamp, uint32_t limit, Callback<UserPage> done) override;
-  Result<void> update_user(UserId id, UserPatch patch, Callback<User> done) override;
-  Result<void> list_departments(uint64_t stamp, uint32_t limit,
-                                Callback<DepartmentPage> done) override;
-  Result<void> add_department(NewDepartment department, Callback<Department> done) override;
-  Result<void> update_department(uint32_t id, DepartmentPatch patch,
-                                 Callback<Department> done) override;
-  Result<void> remove_department(uint32_t id, Callback<void> done) override;
-  Result<void> list_sessions(UserId user, Callback<std::vector<SessionRow>> done) override;
-  Result<void> hide_session(UserId user, UserId peer, uint32_t newest,
-                            Callback<void> done) override;
-  Result<void> add_group(NewGroup group, Callback<Group> done) override;
-  Result<void> find_group(GroupId id, Callback<Group> done) override;
-  Result<void> list_groups(GroupId after, uint32_t limit,
-                           Callback<std::vector<Group>> done) override;
-  Result<void> update_group(GroupId id, GroupPatch patch, Callback<Group> done) override;
-  Result<void> dismiss_group(GroupId id, Callback<void> done) override;
-  Result<void> list_members(GroupId id, UserId after, uint32_t limit,
-                            Callback<std::vector<Member>> done) override;
-  Result<void> change_members(MemberChange change, Callback<MembersChanged> done) override;
-  Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) override;
-  Result<void> hide_group(UserId user, GroupId group, uint32_t hidden_to,
-                          Callback<void> done) override;
-  Result<void> list_memberships(UserId user, Callback<std::vector<Membership>> done) override;
-  Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) override;
-  Result<void> clear_push_token(UserId user, Callback<void> done) override;
-  Result<void> set_push_shield(UserId user, bool on, Callback<void> done) override;
-  Result<void> push_shield(UserId user, Callback<bool> done) override;
 
   // Cursors leave at once from now on: nothing more than the present work is waited for.
   void drain() { commit_.hurry(); }
@@ -131,7 +96,6 @@ class EmbeddedStore final : public Store, private CommitListener {
 
   EmbeddedStores& owner_;
   Sink& sink_;
-  const uint32_t shard_;
   std::unique_ptr<ShardState> state_;
   Tails tails_;
   SegmentSupply supply_;
