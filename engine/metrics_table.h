@@ -116,6 +116,21 @@ RT_GAUGE(store_repeats_forgotten, "store_repeats_forgotten", "", none,
          "Sends that the start left out of repeat protection: over a million were young enough")
 RT_GAUGE(store_blocks_forgotten, "store_blocks_forgotten", "", none,
          "Index blocks left out because too many were due at once: reading there is slower")
+// The store when it is MySQL
+RT_GAUGE(store_away, "store_away", "", none,
+         "1 while the database cannot be reached or takes nothing: sends are refused in time")
+RT_GAUGE(store_flush_weak, "store_flush_weak", "", none,
+         "1 if the database acknowledges before its log is on disk: power loss may lose messages")
+RT_COUNTER(store_connects, "store_connects_total", "", none,
+           "Connections that the message lanes made to the database")
+RT_COUNTER(store_repeats_conflict, "store_repeats_total", "cause=\"conflict\"", none,
+           "Batches written again, by cause: deadlock, or another node had given the ids")
+RT_COUNTER(store_repeats_duplicate, "store_repeats_total", "cause=\"duplicate\"", none, "")
+RT_COUNTER(store_refused_deadline, "store_refused_total", "cause=\"deadline\"", none,
+           "Messages that did not get into the database, by cause")
+RT_COUNTER(store_refused_row, "store_refused_total", "cause=\"row\"", none, "")
+RT_COUNTER(store_commits_unanswered, "store_commits_unanswered_total", "", none,
+           "Times the answer to a COMMIT was lost, and had to be found out")
 
 // Memory of what grows with the users; queues, caches and the store have gauges of their own
 RT_GAUGE(connections_bytes, "structure_bytes", "structure=\"connections\"", bytes,

@@ -313,16 +313,20 @@ class MySql final : public Connection {
     return done;
   }
 
-  // "… VALUES (?, ?)" → "… VALUES (?, ?), (?, ?), …"
+  // "… VALUES (?, ?) …" → "… VALUES (?, ?), (?, ?), … …"
   Answer<Done> execute_rows(std::string_view sql, std::span<const Column> columns, size_t rows) {
-    const size_t open = sql.rfind('(');
-    RT_ASSERT(open != std::string_view::npos && sql.back() == ')');
+    constexpr std::string_view kBefore = "VALUES ";
+    const size_t open                  = sql.find(kBefore) + kBefore.size();
+    const size_t end                   = sql.find(')', open) + 1;
+    RT_ASSERT(open > kBefore.size() && end > open);
+    const std::string_view row_text = sql.substr(open, end - open);
     Done sum;
     std::vector<Value> values;
     for (size_t first = 0; first < rows;) {
       const size_t count = rows - first >= kRowsPerStatement ? kRowsPerStatement : 1;
-      std::string text(sql);
-      for (size_t i = 1; i < count; ++i) text.append(", ").append(sql.substr(open));
+      std::string text(sql.substr(0, end));
+      for (size_t i = 1; i < count; ++i) text.append(", ").append(row_text);
+      text.append(sql.substr(end));
       values.clear();
       for (size_t row = first; row < first + count; ++row) {
         for (const Column& column : columns) {

@@ -106,7 +106,7 @@ class Connection {
 
   virtual Answer<Rows> query(std::string_view sql, std::span<const Value> values)   = 0;
   virtual Answer<Done> execute(std::string_view sql, std::span<const Value> values) = 0;
-  // `sql` ends with one row, "… VALUES (?, ?, …)". Array binding where the server knows it (MariaDB), else
+  // `sql` has one row, "… VALUES (?, ?, …) …". Array binding where the server knows it (MariaDB), else
   // statements of several rows. All rows or none if the caller is in a transaction and rolls back.
   virtual Answer<Done> execute_many(std::string_view sql, std::span<const Column> columns,
                                     size_t rows) = 0;
