@@ -15,18 +15,17 @@
 #include <filesystem>
 #include <thread>
 
-#include "engine/disk.h"
 #include "engine/log.h"
 #include "engine/notify.h"
 #include "engine/published.h"
 #include "engine/random.h"
 #include "engine/runtime.h"
 #include "gateway/command_line.h"
+#include "gateway/open_store.h"
 #include "gateway/plan.h"
 #include "gateway/reload.h"
 #include "gateway/shard_gateway.h"
 #include "proto/parse.h"
-#include "store/embedded/embedded_store.h"
 
 namespace ringtalk::gateway {
 namespace {
@@ -48,11 +47,6 @@ log::Level level_of(const Settings& settings) {
          : settings.log.level == "warn"  ? log::Level::warn
          : settings.log.level == "error" ? log::Level::error
                                          : log::Level::info;
-}
-
-std::string reason(Error error) {
-  return error.code == Errc::os ? std::strerror(error.os)
-                                : "code " + std::to_string(int(error.code));
 }
 
 // The process, in the order of its start. Destroyed in reverse.
@@ -123,9 +117,7 @@ class Server {
   engine::SystemRandom random_;
   std::string admin_token_;
   std::optional<shard::TokenSigner> tokens_;
-  std::unique_ptr<engine::Disk> log_disk_;
-  std::unique_ptr<store::Relational> relational_;
-  std::unique_ptr<store::EmbeddedStores> stores_;
+  std::unique_ptr<store::Stores> stores_;
   std::vector<store::UserState> users_;
   std::unique_ptr<shard::PasswordPool> passwords_;
   std::unique_ptr<engine::LaneMatrix<shard::Event>> lanes_;
@@ -186,47 +178,12 @@ int Server::open_data() {
 }
 
 int Server::open_store() {
-  auto disk = engine::open_disk(settings_.data_dir);
-  if (!disk) return fail(kExitStore, settings_.data_dir, reason(disk.error()));
-  log_disk_ = std::move(*disk);
-
-  auto relational = store::Relational::open(
-      {.path = settings_.data_dir + "/ringtalk.db", .shards = plan_.shards}, clock_);
-  if (!relational)
-    return fail(kExitStore, settings_.data_dir + "/ringtalk.db",
-                relational.error().code == Errc::unsupported
-                    ? "made by a newer version, or not ours"
-                    : reason(relational.error()));
-  relational_ = std::move(*relational);
-  auto users  = relational_->load_user_states();
+  auto stores = gateway::open_store(settings_, plan_.shards, clock_);
+  if (!stores) return fail(kExitStore, stores.error().what, stores.error().why);
+  stores_    = std::move(*stores);
+  auto users = stores_->load_user_states();
   if (!users) return fail(kExitStore, "users", reason(users.error()));
   users_ = std::move(*users);
-
-  auto stores = store::EmbeddedStores::open(
-      {.directory = settings_.data_dir,
-       .homes     = {
-           plan_.shards, [](UserId user, uint32_t n) { return shard::home(user, n); },
-           [](ConversationId conversation, uint32_t n) { return shard::home(conversation, n); }},
-       .segment_bytes = settings_.store.segment_bytes,
-       .relational    = relational_.get()},
-      *log_disk_, clock_);
-  if (!stores) {
-    const Errc code = stores.error().code;
-    return fail(kExitStore, settings_.data_dir,
-                code == Errc::exists        ? "another process uses this data directory"
-                : code == Errc::unsupported ? "the log was written by a newer version"
-                                            : reason(stores.error()));
-  }
-  stores_           = std::move(*stores);
-  const auto& found = stores_->report();
-  log::info("store_open", {{"segments", found.segments},
-                           {"conversations", found.conversations},
-                           {"records_read", found.records_read},
-                           {"torn_bytes", found.torn_bytes},
-                           {"damages", found.damages.size()},
-                           {"ms", found.duration_ns / kNsPerMs}});
-  const auto lines = found.lines();  // the first is the summary
-  for (size_t i = 1; i < lines.size(); ++i) log::warn("store_recovery", {{"finding", lines[i]}});
   return 0;
 }
 
@@ -313,7 +270,6 @@ void Server::connect_bells() {
     reader.bell    = &runtime_->bell(i);
     reader.bell_fd = runtime_->bell_fd(i);
     stores_->set_bell(i, reader.bell);
-    relational_->set_bell(i, reader.bell);
     passwords_->set_bell(i, reader.bell);
   }
 }
@@ -348,7 +304,7 @@ void Server::live(engine::Runtime::Seat& seat) {
   if (seat.shard == 0) {
     HttpGateway::Setup http{.loop            = seat.loop,
                             .admin_token     = admin_token_,
-                            .store_damages   = stores_->report().damages.size(),
+                            .store_damages   = stores_->damages(),
                             .drain           = &drain_,
                             .data_dir        = settings_.data_dir,
                             .reloads         = &reloads_,
@@ -436,7 +392,6 @@ int Server::run() {
       [this] {
         connect_bells();
         for (uint32_t i = 0; i < plan_.shards; ++i) metrics_.push_back(&runtime_->metrics(i));
-        relational_->start("sqlite");
         stores_->start();
         passwords_->start();
       });
@@ -473,7 +428,6 @@ int Server::wait_for_the_end() {
   if (drain_.failed.load(std::memory_order_relaxed)) give_up("store_failed_exit");
   passwords_->stop();
   const auto closed = stores_->close();
-  relational_->stop();
   if (!closed) log::warn("store_close_failed", {{"why", reason(closed.error())}});
   if (!settings_.ports_file.empty()) ::unlink(settings_.ports_file.c_str());
   log::info("stopped");

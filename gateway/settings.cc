@@ -130,18 +130,94 @@ void add_login(engine::ConfigSchema& schema, LoginSettings& login) {
       "password changes or the user is disabled.");
 }
 
+void add_mysql(engine::ConfigSchema& schema, MySqlSettings& mysql) {
+  schema.section("mysql",
+                 "The database when store.driver is mysql: MySQL, MariaDB or what speaks their "
+                 "protocol, with\n"
+                 "TeamTalk's tables as `ringtalkctl migrate` prepares them.");
+  schema.text("host", mysql.host, {1, 255}, "Of the server that takes writes (the master).");
+  schema.number("port", mysql.port, {1, 65'535}, "Port of that server.");
+  schema.text("socket", mysql.socket, {0, 107},
+              "Path of its socket, instead of host and port. Empty: none.");
+  schema.text("database", mysql.database, {1, 64}, "Name of the schema.");
+  schema.text("user", mysql.user, {1, 80}, "Who logs in there.");
+  schema.text("password", mysql.password, {0, 255},
+              "His password. `--check-config` prints it; a file is not printed.");
+  schema.text("password_file", mysql.password_file, {0, 4000},
+              "File whose first line is the password. Goes before the key above. Empty: none.");
+  schema.boolean("tls", mysql.tls, "true: no connection without TLS.");
+  schema.text(
+      "tls_ca", mysql.tls_ca, {0, 4000},
+      "PEM file of the authority that signed the server's certificate: with one TLS is used,\n"
+      "and the server's name is checked. Empty: none.");
+  schema.text("tls_cert", mysql.tls_cert, {0, 4000},
+              "PEM file of our own certificate. Empty: none.");
+  schema.text("tls_key", mysql.tls_key, {0, 4000}, "PEM file of its key. Empty: none.");
+  schema.number("connect_timeout_ms", mysql.connect_timeout_ms, {100, 60'000},
+                "Milliseconds for making a connection; whole seconds count, rounded up.");
+  schema.number(
+      "read_timeout_ms", mysql.read_timeout_ms, {1000, 600'000},
+      "Milliseconds to wait for an answer, likewise. A message is refused at\n"
+      "limits.send_decision_ms whatever this is, unless its COMMIT is what was not answered.");
+  schema.number("write_timeout_ms", mysql.write_timeout_ms, {1000, 600'000},
+                "Milliseconds for sending a statement, likewise.");
+  schema.number(
+      "connections", mysql.connections, {1, 256},
+      "Connections for reading history, and as many for users and groups. Each shard has one\n"
+      "more, for writing its messages.");
+  schema.text("read_host", mysql.read_host, {0, 255},
+              "A replica, for reading history: what it has not got yet is read from the master.\n"
+              "Empty: none.");
+  schema.number("read_port", mysql.read_port, {1, 65'535}, "Port of that server.");
+}
+
+void add_redis_pool(engine::ConfigSchema& schema, const std::string& name, RedisPoolSettings& pool,
+                    const char* holds) {
+  schema.text(name + "_host", pool.host, {1, 255}, std::string("Where ") + holds);
+  schema.number(name + "_port", pool.port, {1, 65'535}, "Port of that server.");
+  schema.number(name + "_db", pool.db, {0, 1'000'000}, "Its database number.");
+  schema.number(name + "_size", pool.size, {1, 64}, "Connections to it.");
+}
+
+void add_redis(engine::ConfigSchema& schema, RedisSettings& redis) {
+  schema.section(
+      "redis",
+      "The counters and caches that TeamTalk's own servers and pages expect in Redis, in the five\n"
+      "pools of its configuration. Written when store.driver is mysql, and never believed: it may\n"
+      "be away or empty at any time.");
+  schema.boolean("enabled", redis.enabled, "true: they are kept up to date.");
+  schema.text("password", redis.password, {0, 255},
+              "Of the Redis servers. `--check-config` prints it; a file is not printed.");
+  schema.text("password_file", redis.password_file, {0, 4000},
+              "File whose first line is the password. Goes before the key above. Empty: none.");
+  schema.number("timeout_ms", redis.timeout_ms, {50, 60'000},
+                "Milliseconds for connecting, and for each answer.");
+  add_redis_pool(schema, "unread", redis.unread, "message ids and unread counts are.");
+  add_redis_pool(schema, "group_set", redis.group_set, "muted groups are.");
+  add_redis_pool(schema, "sync", redis.sync, "nothing is; TeamTalk configures it all the same.");
+  add_redis_pool(schema, "token", redis.token, "push tokens are.");
+  add_redis_pool(schema, "group_member", redis.group_member, "members of groups are.");
+}
+
 void add_rest(engine::ConfigSchema& schema, Settings& settings) {
   schema.section("messages", "What clients write to each other.");
   schema.text(
       "aes_key", settings.messages.aes_key, {32, 32},
       "The key that is compiled into the clients (TeamTalk: aesKey), 32 characters: for texts "
       "that the\nadministration writes. What clients write is stored as it comes.");
-  schema.section("store", "The embedded store under data_dir.");
+  schema.section("store", "Where messages, users and groups are kept.");
+  schema.choice(
+      "driver", settings.store.driver, {"embedded", "mysql"},
+      "embedded: files under data_dir, nothing else is needed. mysql: a TeamTalk database, see\n"
+      "[mysql]; data_dir then holds keys only.");
   schema.bytes(
       "segment_bytes", settings.store.segment_bytes, {0, 4 * kGiB},
-      "Size of one file of a shard's message log. 0: 64 MiB / shards, at least 4 MiB. Each shard\n"
+      "Embedded: size of one file of a shard's message log. 0: 64 MiB / shards, at least 4 MiB. "
+      "Each shard\n"
       "zero-fills one ahead, so this much disk per shard is taken at once; small ones make more\n"
       "files, large ones a longer restart. Else at least 1 MiB.");
+  add_mysql(schema, settings.mysql);
+  add_redis(schema, settings.redis);
   schema.section("log", "The process's own log, on standard error.");
   schema.choice("level", settings.log.level, {"debug", "info", "warn", "error"},
                 "Least level that is written. At most 10 lines per second and cause are.");
@@ -166,8 +242,9 @@ engine::ConfigSchema settings_schema(Settings& settings) {
                      "limits.group_members_max", "limits.group_session_revive",
                      "login.allowed_states", "login.token_hours", "log.level"});
   // Known, but no settings: the file itself, and what test builds look at.
-  for (const char* name : {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE",
-                           "RINGTALK_TEST_SEED"})
+  for (const char* name :
+       {"RINGTALK_CONFIG", "RINGTALK_KILLPOINT", "RINGTALK_CLOCK_OFFSET_FILE", "RINGTALK_TEST_SEED",
+        "RINGTALK_TEST_MYSQL", "RINGTALK_TEST_MYSQL_CA", "RINGTALK_TEST_REDIS"})
     schema.ignore_variable(name);
   return schema;
 }
@@ -188,6 +265,8 @@ std::vector<std::string> settings_conflicts(const Settings& settings) {
     errors.push_back("login.allowed_states: empty, nobody could log in");
   if (settings.store.segment_bytes != 0 && settings.store.segment_bytes < kMiB)
     errors.push_back("store.segment_bytes: must be 0 or at least 1 MiB");
+  if (settings.mysql.tls_cert.empty() != settings.mysql.tls_key.empty())
+    errors.push_back("mysql.tls_cert and mysql.tls_key: both or none");
   return errors;
 }
 

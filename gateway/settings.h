@@ -43,7 +43,45 @@ struct LoginSettings {
 };
 
 struct StoreSettings {
-  uint64_t segment_bytes = 0;  // 0: 64 MiB / shards, at least 4 MiB
+  std::string driver     = "embedded";  // or mysql
+  uint64_t segment_bytes = 0;           // 0: 64 MiB / shards, at least 4 MiB
+};
+
+struct MySqlSettings {
+  std::string host = "127.0.0.1";
+  uint16_t port    = 3306;
+  std::string socket;  // instead of host and port, if not empty
+  std::string database = "teamtalk";
+  std::string user     = "ringtalk";
+  std::string password;
+  std::string password_file;  // its first line, if not empty
+  bool tls = false;
+  std::string tls_ca, tls_cert, tls_key;
+  uint32_t connect_timeout_ms = 2000;
+  uint32_t read_timeout_ms    = 4000;
+  uint32_t write_timeout_ms   = 4000;
+  uint32_t connections        = 4;
+  std::string read_host;  // empty: no replica
+  uint16_t read_port = 3306;
+};
+
+struct RedisPoolSettings {
+  std::string host = "127.0.0.1";
+  uint16_t port    = 6379;
+  uint32_t db      = 0;
+  uint32_t size    = 1;
+};
+
+struct RedisSettings {
+  bool enabled = false;
+  std::string password;
+  std::string password_file;  // its first line, if not empty
+  uint32_t timeout_ms = 1000;
+  RedisPoolSettings unread{.db = 1};
+  RedisPoolSettings group_set{.db = 2};
+  RedisPoolSettings sync{.db = 3};
+  RedisPoolSettings token{.db = 4};
+  RedisPoolSettings group_member{.db = 5};
 };
 
 struct LogSettings {
@@ -66,6 +104,8 @@ struct Settings {
   LoginSettings login;
   MessageSettings messages;
   StoreSettings store;
+  MySqlSettings mysql;
+  RedisSettings redis;
   LogSettings log;
 };
 
