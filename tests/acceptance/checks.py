@@ -1,7 +1,5 @@
 """What several rows check alike: a time near now, one delivery, one refused login."""
 
-import os
-import sqlite3
 import time
 
 import wire
@@ -26,16 +24,6 @@ def expect_push(client, author, to, data, msg_id=None, kind=wire.TEXT):
         require_equal(got["msg_id"], msg_id, "msg_id delivered")
     require(got["msg_id"] > 0, "delivered with msg_id 0")
     return got
-
-
-def stored_tokens(server):
-    """{user: (vendor, token)} in the stopped server's database: no client is ever shown a token."""
-    db = sqlite3.connect(os.path.join(server.data_dir, "ringtalk.db"))
-    try:
-        return {user: (vendor, token)
-                for user, vendor, token in db.execute("SELECT user_id, vendor, token FROM push_token")}
-    finally:
-        db.close()
 
 
 def refused_login(server, name, password, text=wire.TEXT_WRONG, source=None, timed=False,

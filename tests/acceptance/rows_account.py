@@ -6,13 +6,12 @@ bounds are generous.
 """
 
 import os
-import sqlite3
 import statistics
 import threading
 import time
 
 import wire
-from checks import expect_push, refused_login, require_now, stored_tokens
+from checks import expect_push, refused_login, require_now
 from client import Client, Failure, fresh_source, log_in, require, require_equal
 from registry import row
 from server import md5hex
@@ -202,29 +201,6 @@ def login(ctx):
 LEGACY = "4e66e8c029d64e67f7aadf045ca45851"  # md5hex(md5hex("test123") + "1234")
 
 
-def insert_legacy_rows(server, rows):
-    """Writes TeamTalk rows into the stopped server's database: (id, name, status, password, salt)."""
-    db = sqlite3.connect(os.path.join(server.data_dir, "ringtalk.db"))
-    try:
-        columns = {column[1]: column for column in db.execute("PRAGMA table_info(user)")}
-        nothing = "" if columns["password"][3] else None
-        with db:
-            for id, name, status, legacy, salt in rows:
-                db.execute("INSERT INTO user (id, name, nick, department, status, legacy_password, "
-                           "legacy_salt, password) VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
-                           (id, name, name.capitalize(), status, legacy, salt, nothing))
-    finally:
-        db.close()
-
-
-def stored_password(server, name):
-    db = sqlite3.connect(os.path.join(server.data_dir, "ringtalk.db"))
-    try:
-        return db.execute("SELECT password FROM user WHERE name = ?", (name,)).fetchone()[0]
-    finally:
-        db.close()
-
-
 @row("A2")
 def password_scheme(ctx):
     sent = md5hex("test123")
@@ -233,7 +209,7 @@ def password_scheme(ctx):
         fresh = server.make_user(password="test123")
         server.term()
         first = max(fresh.id, 1) + 100
-        insert_legacy_rows(server, [
+        server.storage.add_legacy_users([
             (first, "legacy", 0, LEGACY, "1234"), (first + 1, "untouched", 0, LEGACY, "1234"),
             (first + 2, "empty", 0, "", ""), (first + 3, "salted", 0, "", "1234"),
             (first + 4, "probation", 1, LEGACY, "1234"), (first + 5, "gone", 3, LEGACY, "1234"),
@@ -260,10 +236,10 @@ def password_scheme(ctx):
                           "upgraded row after a restart")
         refused_login(server, "legacy", sent.upper())
         server.term()
-        require(str(stored_password(server, "legacy")).startswith("$argon2id$"),
+        require(str(server.storage.better_hash("legacy")).startswith("$argon2id$"),
                 "a legacy row is upgraded to argon2id at its first success")
-        require(not stored_password(server, "untouched"), "a row nobody logged in to stays as it is")
-        require(str(stored_password(server, fresh.name)).startswith("$argon2id$"),
+        require(not server.storage.better_hash("untouched"), "a row nobody logged in to stays as it is")
+        require(str(server.storage.better_hash(fresh.name)).startswith("$argon2id$"),
                 "a new user's password is stored as argon2id")
         server.start()
 
@@ -520,7 +496,7 @@ def check_token_goes_with_the_phone(ctx):
             else:
                 phone.abort()
         server.term()
-        require_equal(stored_tokens(server), wanted, "tokens after the logouts")
+        require_equal(server.storage.push_tokens(), wanted, "tokens after the logouts")
         server.start()
 
 

@@ -4,11 +4,9 @@ G5 and U8 look at what reaches the disk: records in the log (ringtalkctl store d
 and bytes the process wrote, of a group of 3 against one of 2,000. Races send from threads of their own.
 """
 
-import json
 import os
 import random
 import statistics
-import subprocess
 import threading
 import time
 
@@ -25,20 +23,11 @@ FREE = {"limits": {"sends_per_second": 0, "requests_per_second": 0}}
 # ---- cost ----------------------------------------------------------------------------------------
 
 def records(ctx, server):
-    """{kind: records} in the log of a stopped server; None without ringtalkctl."""
+    """{kind: records} in the store of a stopped server; None without ringtalkctl."""
     tool = os.path.join(os.path.dirname(ctx.ringtalkd), "ringtalkctl")
     if not os.access(tool, os.X_OK):
         return None
-    command = [tool, "store", "dump", server.data_dir, "--json"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if b"there is no message log" in done.stderr:  # nobody has written yet
-        return {}
-    require_equal(done.returncode, 0, f"store dump: {done.stderr[-300:]}")
-    out = {}
-    for line in done.stdout.splitlines():
-        kind = json.loads(line)["kind"]
-        out[kind] = out.get(kind, 0) + 1
-    return out
+    return server.storage.records(tool)
 
 
 def written(server):

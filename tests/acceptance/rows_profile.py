@@ -5,14 +5,11 @@ Each function is one row of spec/features.md; its text says what the row demands
 not. Everybody is told of a changed profile: a client sees it of those it has in `watched_profiles`.
 """
 
-import contextlib
 import json
-import os
-import sqlite3
 import time
 
 import wire
-from checks import UNKNOWN_USER, stored_tokens
+from checks import UNKNOWN_USER
 from client import log_in, require, require_equal
 from placing import for_each_placing
 from registry import row
@@ -226,7 +223,7 @@ def device_token(ctx):
         server.kill9()
         wanted = {a.id: ("ios", hex_token), b.id: ("android", "%s%n '; DROP TABLE user; --"),
                   d.id: ("ios", "moves")}
-        require_equal(stored_tokens(server), wanted, "tokens after kill -9")
+        require_equal(server.storage.push_tokens(), wanted, "tokens after kill -9")
         server.start()
         with log_in(server, a) as client:  # logging in does not touch it
             client.heartbeat()
@@ -234,7 +231,7 @@ def device_token(ctx):
             register(phone, "")  # takes it back
         del wanted[d.id]
         server.term()
-        require_equal(stored_tokens(server), wanted, "tokens after a restart")
+        require_equal(server.storage.push_tokens(), wanted, "tokens after a restart")
         server.start()
 
 
@@ -322,7 +319,7 @@ def profile_bad_input(ctx):
                     client.send_body(command, broken)
                 client.expect_nothing(0.1)
         server.term()
-        require_equal(stored_tokens(server), {a.id: ("ios", f"claimed {0xFFFFFFFF}"),
+        require_equal(server.storage.push_tokens(), {a.id: ("ios", f"claimed {0xFFFFFFFF}"),
                                               b.id: ("android", "kept too")}, "tokens in the end")
         server.start()
         with log_in(server, b, wire.IOS) as client:
@@ -333,21 +330,18 @@ def profile_bad_input(ctx):
 
 
 def check_storage_that_is_away(ctx):
-    """Another process holds the database: result 1, and nobody else is told."""
-    with ctx.server(label="I2v") as server:
+    """The database takes nothing: result 1, and nobody else is told."""
+    with ctx.server(label="I2v", own_storage=True) as server:
         a, b = server.make_users(2)
         with log_in(server, a, wire.IOS) as client, log_in(server, b) as other:
             other.watched_profiles = {a.id}
-            with contextlib.closing(sqlite3.connect(os.path.join(server.data_dir, "ringtalk.db"))) as db:
-                db.isolation_level = None
-                db.execute("BEGIN IMMEDIATE")
+            with server.storage.refusing_writes():
                 for kind in (SIGNATURE, AVATAR):
                     require_equal(kind.change(client, "x"), 1, f"{kind.name} while the database is held")
                 require_equal(set_shield(client, 1), (1, None), "shield while the database is held")
                 client.send(wire.DEVICE_TOKEN_REQ, user_id=0, device_token="x")
                 client.heartbeat()
                 client.expect_nothing(0)
-                db.execute("ROLLBACK")
             other.expect_nothing(NOTHING_S)
             require_equal(SIGNATURE.change(client, "now"), 0, "signature afterwards")
             SIGNATURE.expect_told(other, a, "now")

@@ -35,6 +35,7 @@ import rows_people  # noqa: F401
 import rows_profile  # noqa: F401
 import rows_unread  # noqa: F401
 import server
+import storage
 from registry import ROWS, Context, Skip
 
 _print_lock = threading.Lock()
@@ -113,6 +114,8 @@ def main(argv=None):
     parser.add_argument("--build-dir", default="build", help="where ringtalkd is")
     parser.add_argument("--test-build-dir", help="a build with -Dkillpoints=true, for clock and stall cases")
     parser.add_argument("--shards", default="1,2,4", help="shard counts, one run each")
+    parser.add_argument("--store", choices=("embedded", "mysql"), default="embedded",
+                        help="which driver the servers run on; a MariaDB is started and stopped for mysql")
     parser.add_argument("--only", help="row ids, comma separated; * and ? stand for anything")
     parser.add_argument("--kills", type=int, default=25, help="kill -9 repetitions of S8")
     parser.add_argument("--jobs", type=int, default=8, help="rows running at the same time")
@@ -133,6 +136,7 @@ def main(argv=None):
         if not found:
             parser.error(f"no such row: {pattern}")
         wanted += [id for id in found if id not in wanted]
+    storage.use(args.store, args.build_dir)
     total = Sum()
     for shards in (int(text) for text in args.shards.split(",")):
         run_shards(args, [ROWS[id] for id in wanted], shards, total)

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 
+import storage
 from client import Failure, require, require_equal
 
 START_S = 60
@@ -76,8 +77,9 @@ class User:
 
 class Server:
     def __init__(self, ringtalkd, shards, config=None, env=None, keep=False, label="server",
-                 start=True, wrapper=()):
-        """wrapper: words in front of the command, of something that becomes the server (exec)."""
+                 start=True, wrapper=(), own_storage=False):
+        """wrapper: words in front of the command, of something that becomes the server (exec).
+        own_storage: nobody else's store is disturbed by what is done to this one's."""
         self.ringtalkd, self.shards, self.env, self.keep, self.label = (
             ringtalkd, shards, dict(env or {}), keep, label)
         self.wrapper = list(wrapper)
@@ -87,6 +89,10 @@ class Server:
         self.ports_path = os.path.join(self.folder, "ports.json")
         self.config_path = None
         self.stderr = None  # a descriptor: standard error goes there instead of the log file
+        self.storage = storage.storage_of(self, own_storage)
+        config = dict(config or {})
+        for section, entries in self.storage.config.items():
+            config[section] = config.get(section, {}) | entries
         if config:
             self.config_path = os.path.join(self.folder, "ringtalk.toml")
             with open(self.config_path, "w", encoding="utf-8") as out:
@@ -189,6 +195,7 @@ class Server:
                 self.process.kill()
                 self.process.wait()
             if not self.keep:
+                self.storage.close()
                 self.log_tail_text = self.log_tail()
                 shutil.rmtree(self.folder, ignore_errors=True)
 
