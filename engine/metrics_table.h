@@ -132,6 +132,35 @@ RT_COUNTER(store_refused_row, "store_refused_total", "cause=\"row\"", none, "")
 RT_COUNTER(store_commits_unanswered, "store_commits_unanswered_total", "", none,
            "Times the answer to a COMMIT was lost, and had to be found out")
 
+// The mirror in Redis
+RT_COUNTER(redis_forgotten, "redis_forgotten_total", "", none,
+           "Changes not told to the mirror because its lane was full; a rebuild follows")
+RT_PROCESS_COUNTER(redis_pipelines, "redis_pipelines_total", "", none, "Pipelines sent to Redis")
+RT_PROCESS_COUNTER(redis_commands, "redis_commands_total", "", none,
+                   "Commands that Redis answered, without those of the mirror's own mark")
+RT_PROCESS_COUNTER(redis_connects, "redis_connects_total", "", none, "Connections made to Redis")
+RT_PROCESS_COUNTER(redis_lost, "redis_failures_total", "cause=\"lost\"", none,
+                   "Pipelines, connects and commands that failed, by cause")
+RT_PROCESS_COUNTER(redis_timeout, "redis_failures_total", "cause=\"timeout\"", none, "")
+RT_PROCESS_COUNTER(redis_denied, "redis_failures_total", "cause=\"denied\"", none, "")
+RT_PROCESS_COUNTER(redis_refused, "redis_failures_total", "cause=\"refused\"", none, "")
+RT_PROCESS_COUNTER(redis_loading, "redis_failures_total", "cause=\"loading\"", none, "")
+RT_PROCESS_COUNTER(redis_wrong_type, "redis_failures_total", "cause=\"wrong_type\"", none, "")
+RT_PROCESS_COUNTER(redis_other, "redis_failures_total", "cause=\"other\"", none, "")
+RT_PROCESS_GAUGE(redis_connected, "redis_connected", "", none,
+                 "1 while every pool's server takes what is sent")
+RT_PROCESS_GAUGE(redis_changes, "redis_changes", "", none, "Changes that Redis does not have yet")
+RT_PROCESS_GAUGE(redis_lag, "redis_lag_seconds", "", seconds,
+                 "Age of the oldest change that Redis does not have yet")
+RT_PROCESS_COUNTER(redis_rebuilds, "redis_rebuilds_total", "", none,
+                   "Times everything in Redis was begun to be written anew")
+RT_PROCESS_GAUGE(redis_rebuild_due, "redis_rebuild_due", "", none,
+                 "1 from when Redis is known to be incomplete until it is rebuilt")
+RT_PROCESS_GAUGE(
+    redis_rebuild_done, "redis_rebuild_rows", "state=\"done\"", none,
+    "Rows of the store that the latest rebuild has written, and how many there are, about")
+RT_PROCESS_GAUGE(redis_rebuild_total, "redis_rebuild_rows", "state=\"total\"", none, "")
+
 // Memory of what grows with the users; queues, caches and the store have gauges of their own
 RT_GAUGE(connections_bytes, "structure_bytes", "structure=\"connections\"", bytes,
          "Memory of what grows with the users, by structure")

@@ -32,7 +32,9 @@ enum class Fault : uint8_t {
 };
 
 // The server says no, and will say yes by itself some time later.
-constexpr bool is_passing(Fault fault) { return fault == Fault::refused || fault == Fault::loading; }
+constexpr bool is_passing(Fault fault) {
+  return fault == Fault::refused || fault == Fault::loading;
+}
 
 std::string_view name_of(Fault fault);
 // Of an error reply, by its first word.
@@ -56,6 +58,9 @@ struct Reply {
 class Pipeline {
  public:
   void add(std::initializer_list<std::string_view> words);
+  void append(const Pipeline& other);
+  // One command of another pipeline.
+  void append(const Pipeline& other, size_t command);
   void clear();
 
   size_t size() const { return commands_.size(); }

@@ -23,11 +23,12 @@ namespace ringtalk::store::redis {
 struct PairRow {
   uint32_t relation = 0;  // IMRelationShip.id
   UserId small{}, big{};
-  uint32_t newest       = 0;  // id, 0: none
-  uint32_t small_read   = 0;  // read position of each …
-  uint32_t big_read     = 0;
-  uint32_t small_unread = 0;  // … and how many visible messages of the other lie between it and newest
-  uint32_t big_unread   = 0;
+  uint32_t newest     = 0;  // id, 0: none
+  uint32_t small_read = 0;  // read position of each …
+  uint32_t big_read   = 0;
+  uint32_t small_unread =
+      0;  // … and how many visible messages of the other lie between it and newest
+  uint32_t big_unread = 0;
 };
 
 struct GroupRow {
@@ -45,11 +46,15 @@ struct MemberKey {
 // Whoever has a row in IMGroupMember: also those who left, so that what Redis says of them goes.
 struct MemberRow {
   MemberKey key;
-  bool in           = false;  // false too if the group was dismissed
-  bool muted        = false;
-  uint32_t joined   = 0;  // seconds
-  uint32_t first    = 0;  // id of the first message that he may see
-  uint32_t position = 0;  // what Store::cursor() would answer after a restart: own messages count as read
+  bool in         = false;  // false too if the group was dismissed
+  bool muted      = false;
+  uint32_t joined = 0;  // seconds
+  uint32_t first  = 0;  // id of the first message that he may see
+  uint32_t position =
+      0;  // what Store::cursor() would answer after a restart: own messages count as read
+
+  // What lies before his first message is as good as read.
+  uint32_t read_to() const { return first > position ? first - 1 : position; }
 };
 
 struct TokenRow {
@@ -71,15 +76,15 @@ class MirrorSource {
   // Walks: in the order of the keys, behind `after`.
   virtual Result<std::vector<PairRow>> pairs(uint32_t after_relation, uint32_t limit) = 0;
   // Those in use.
-  virtual Result<std::vector<GroupRow>> groups(GroupId after, uint32_t limit)      = 0;
+  virtual Result<std::vector<GroupRow>> groups(GroupId after, uint32_t limit)     = 0;
   virtual Result<std::vector<MemberRow>> members(MemberKey after, uint32_t limit) = 0;
   // Every user, with and without a token.
   virtual Result<std::vector<TokenRow>> tokens(UserId after, uint32_t limit) = 0;
 
   // Those that exist, in any order; at most kSourceKeysMax are asked for.
-  virtual Result<std::vector<PairRow>> find_pairs(std::span<const ConversationId> pairs)      = 0;
-  virtual Result<std::vector<MemberRow>> find_members(std::span<const MemberKey> members)    = 0;
-  virtual Result<std::vector<TokenRow>> find_tokens(std::span<const UserId> users)            = 0;
+  virtual Result<std::vector<PairRow>> find_pairs(std::span<const ConversationId> pairs)  = 0;
+  virtual Result<std::vector<MemberRow>> find_members(std::span<const MemberKey> members) = 0;
+  virtual Result<std::vector<TokenRow>> find_tokens(std::span<const UserId> users)        = 0;
 };
 
 inline constexpr uint32_t kSourceKeysMax = 256;  // of one find_…()
