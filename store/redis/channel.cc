@@ -80,7 +80,10 @@ void Channel::prove() {
   if (found.fault == Fault::none)
     return proven(std::ranges::none_of(
         expected_, [&](uint64_t number) { return !found.nil && found.text == mark(number); }));
-  if (found.fault != Fault::wrong_type) return failed({found.fault, found.text});
+  if (found.fault != Fault::wrong_type) {
+    expected_.pop_back();  // it was refused, not run
+    return failed({found.fault, found.text});
+  }
   pipeline_.clear();
   pipeline_.add({"SET", kSeqKey, mark(number_)});  // whatever kind it was of
   replies = run(pipeline_);

@@ -44,10 +44,16 @@ Fault fault_of_reply(std::string_view text) {
 }
 
 void Pipeline::add(std::initializer_list<std::string_view> words) {
-  commands_.push_back({static_cast<uint32_t>(ends_.size()), static_cast<uint32_t>(words.size())});
+  commands_.push_back({static_cast<uint32_t>(ends_.size()), 0});
+  extend(words);
+}
+
+void Pipeline::extend(std::initializer_list<std::string_view> words) {
+  RT_ASSERT(!commands_.empty());
   for (const std::string_view word : words) {
     text_ += word;
     ends_.push_back(text_.size());
+    ++commands_.back().count;
   }
 }
 
@@ -56,12 +62,8 @@ void Pipeline::append(const Pipeline& other) {
 }
 
 void Pipeline::append(const Pipeline& other, size_t command) {
-  const size_t count = other.words(command);
-  commands_.push_back({static_cast<uint32_t>(ends_.size()), static_cast<uint32_t>(count)});
-  for (size_t i = 0; i < count; ++i) {
-    text_ += other.word(command, i);
-    ends_.push_back(text_.size());
-  }
+  add({});
+  for (size_t i = 0; i < other.words(command); ++i) extend({other.word(command, i)});
 }
 
 void Pipeline::clear() {

@@ -58,6 +58,8 @@ struct Reply {
 class Pipeline {
  public:
   void add(std::initializer_list<std::string_view> words);
+  // Further words of the newest command.
+  void extend(std::initializer_list<std::string_view> words);
   void append(const Pipeline& other);
   // One command of another pipeline.
   void append(const Pipeline& other, size_t command);

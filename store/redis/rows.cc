@@ -13,6 +13,7 @@ namespace ringtalk::store::redis {
 namespace {
 
 std::string token_value(const PushToken& token) {
+  if (token.token.empty()) return {};
   return (token.vendor == PushVendor::ios ? "ios:" : "android:") + token.token;
 }
 
@@ -22,7 +23,7 @@ std::string_view token_of(std::string_view value) {
   return colon == std::string_view::npos ? std::string_view() : value.substr(colon + 1);
 }
 
-// device_<token> of such a token would be device_<userId> of somebody.
+// device_<token> of such a token would be device_<userId> of somebody. Also true without a token.
 bool looks_like_user(std::string_view token) {
   return token.size() <= 10 &&
          std::ranges::all_of(token, [](char c) { return c >= '0' && c <= '9'; });
@@ -80,48 +81,47 @@ void put(Outlet& outlet, const MemberRow& row) {
     outlet.to(Pool::group_set).add({"HDEL", Key("group_set_", group), muted_field});
 }
 
-// 1. what stands at device_<user>  2. whose the token there is, if it is not his any more
-// 3. that token is emptied if it is still his; then both keys are written
+// 1. what stands at device_<user>  2. whose the token there is, if it is not his any more  3. all keys in one
+// command: a flush or a refusal between two would leave a token behind that nobody knows of.
 bool write_tokens(Outlet& outlet, std::span<const TokenRow> rows) {
   RT_ASSERT(outlet.commands() == 0);
-  if (rows.empty()) return true;
+  Pipeline& to       = outlet.to(Pool::token);
   const auto replies = [&]() -> const std::vector<Reply>& { return outlet.replies(Pool::token); };
-  for (const TokenRow& row : rows) outlet.to(Pool::token).add({"GET", Key("device_", row.user)});
+  for (const TokenRow& row : rows) to.add({"GET", Key("device_", row.user)});
   if (!outlet.send()) return false;
 
   struct Step {
     const TokenRow* row;
-    std::string value;  // wanted
-    std::string old;    // token that he had
+    std::string old;  // a token that he had and has no more
   };
   std::vector<Step> steps;
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Reply& found  = replies()[i];
-    const TokenRow& row = rows[i];
-    const bool there    = found.fault == Fault::none && !found.nil;
-    if (row.token.token.empty() && found.nil) continue;  // never had one
-    Step step{&row, row.token.token.empty() ? "" : token_value(row.token), {}};
-    if (there) step.old = token_of(found.text);
-    if (step.old == row.token.token || looks_like_user(step.old)) step.old.clear();
-    if (there && found.text.empty() && step.value.empty()) continue;
+    const Reply& found = replies()[i];
+    const bool none    = found.fault == Fault::none && (found.nil || found.text.empty());
+    if (none && rows[i].token.token.empty()) continue;
+    Step step{&rows[i], {}};
+    if (found.fault == Fault::none) step.old = token_of(found.text);
+    if (step.old == rows[i].token.token || looks_like_user(step.old)) step.old.clear();
     steps.push_back(std::move(step));
   }
+  if (steps.empty()) return true;
 
   for (const Step& step : steps)
-    if (!step.old.empty()) outlet.to(Pool::token).add({"GET", device_key(step.old)});
+    if (!step.old.empty()) to.add({"GET", device_key(step.old)});
   if (!outlet.send()) return false;
-  std::vector<std::string> emptied;
   size_t next = 0;
-  for (const Step& step : steps)
-    if (!step.old.empty() && replies()[next++].text == std::string_view(Key(step.row->user)))
-      emptied.push_back(device_key(step.old));
+  for (Step& step : steps)
+    if (!step.old.empty() && replies()[next++].text != std::string_view(Key(step.row->user)))
+      step.old.clear();
 
-  Pipeline& to = outlet.to(Pool::token);
-  for (const std::string& key : emptied) to.add({"SET", key, ""});
+  // A key that is named twice has its last value: two may have changed places.
+  to.add({"MSET"});
+  for (const Step& step : steps)
+    if (!step.old.empty()) to.extend({device_key(step.old), ""});
   for (const Step& step : steps) {
-    to.add({"SET", Key("device_", step.row->user), step.value});
-    if (!step.value.empty() && !looks_like_user(step.row->token.token))
-      to.add({"SET", device_key(step.row->token.token), Key(step.row->user)});
+    const PushToken& token = step.row->token;
+    to.extend({Key("device_", step.row->user), token_value(token)});
+    if (!looks_like_user(token.token)) to.extend({device_key(token.token), Key(step.row->user)});
   }
   return outlet.send();
 }

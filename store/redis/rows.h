@@ -22,7 +22,8 @@ void put(Outlet& outlet, const GroupRow& row);
 void put(Outlet& outlet, const MemberRow& row);
 
 // Needs what Redis says now, so it sends by itself: nothing else may wait in the outlet. False: see
-// Outlet::send().
+// Outlet::send(). The token that a user had before is known from device_<user> alone: where that was lost,
+// device_<token> of the old one stays; a token that comes back to somebody is written over.
 bool write_tokens(Outlet& outlet, std::span<const TokenRow> rows);
 
 }  // namespace ringtalk::store::redis
