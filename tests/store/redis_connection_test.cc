@@ -101,7 +101,9 @@ class RealRedis : public testing::Test {
     ask({"FLUSHALL"});
   }
   void TearDown() override {
-    if (!IsSkipped()) ask({"CONFIG", "SET", "requirepass", ""});
+    if (IsSkipped()) return;
+    ask({"CONFIG", "SET", "requirepass", ""});
+    ask({"CONFIG", "SET", "maxmemory", "0"});
   }
 
   Reply ask(std::initializer_list<std::string_view> words) {
