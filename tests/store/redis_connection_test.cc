@@ -98,7 +98,7 @@ class RealRedis : public testing::Test {
     server_.host       = text.substr(0, colon);
     server_.port       = static_cast<uint16_t>(std::stoul(text.substr(colon + 1)));
     server_.db         = kDb;
-    ask({"FLUSHALL"});
+    ask({"FLUSHDB"});
   }
   void TearDown() override {
     if (IsSkipped()) return;
@@ -210,7 +210,7 @@ TEST_F(RealRedis, TheMirrorKeepsItThroughAFlushAndAKilledConnection) {
   settle(world, mirror);
   check(world);
 
-  ask({"FLUSHALL"});
+  ask({"FLUSHDB"});
   while (metrics.value(engine::Counter::redis_rebuilds) < 2) {
     world.send(1, 2);  // whatever: a pipeline finds it out at once
     settle(world, mirror);
