@@ -35,7 +35,9 @@ MessageLane::MessageLane(const Parts& parts)
       sink_(parts.sink),
       conversations_(parts.conversations),
       cursors_(parts.cursors),
-      metrics_(parts.metrics) {}
+      metrics_(parts.metrics),
+      mirror_(parts.mirror),
+      shard_(parts.shard) {}
 
 Result<void> MessageLane::append(const Append& message) {
   RT_ASSERT(message.conversation.key != 0);
@@ -179,6 +181,7 @@ void MessageLane::tell(MessageBatch& batch, uint64_t took_ns) {
   metrics_.record(engine::Timing::commit_rows, batch.rows().size());
   metrics_.add(Counter::commit_bytes, batch.bytes());
   for (const MessageBatch::Place& place : batch.places()) conversations_.set(place.now);
+  if (mirror_) tell_mirror(batch);
   for (MessageBatch::Row& row : batch.rows()) {
     if (row.told) continue;
     if (row.unfit) {
@@ -195,6 +198,15 @@ void MessageLane::tell(MessageBatch& batch, uint64_t took_ns) {
                        .type         = row.type,
                        .body         = batch.body(row)});
   }
+}
+
+void MessageLane::tell_mirror(MessageBatch& batch) {
+  for (const MessageBatch::Row& row : batch.rows())
+    if (!row.told && !row.unfit)
+      mirror_->stored(shard_, row.conversation, batch.places()[row.place].now.relation, row.author,
+                      row.msg_id);
+  for (const MessageBatch::Cursor& cursor : batch.cursors())
+    mirror_->read_to(shard_, cursor.user, cursor.conversation, cursor.msg_id);
 }
 
 // Nothing of it left: it is decided.

@@ -24,6 +24,7 @@
 #include "store/mysql/batch_writer.h"
 #include "store/mysql/conversations.h"
 #include "store/mysql/message_batch.h"
+#include "store/redis/mirror.h"
 #include "store/store.h"
 
 namespace ringtalk::store {
@@ -55,6 +56,8 @@ class MessageLane {
     Conversations& conversations;
     Cursors& cursors;
     engine::Metrics& metrics;
+    redis::Mirror* mirror = nullptr;  // null: there is no Redis
+    uint32_t shard        = 0;
   };
 
   explicit MessageLane(const Parts& parts);
@@ -88,6 +91,7 @@ class MessageLane {
   void land(std::unique_ptr<MessageBatch> batch, const BatchWriter::Report& report);
   void count(const BatchWriter::Report& report);
   void tell(MessageBatch& batch, uint64_t took_ns);
+  void tell_mirror(MessageBatch& batch);
   void hold(std::unique_ptr<MessageBatch> batch, uint64_t again_ns);
   void finish(std::unique_ptr<MessageBatch> batch);
   void take_cursors(uint64_t now_ns);
@@ -101,6 +105,8 @@ class MessageLane {
   Conversations& conversations_;
   Cursors& cursors_;
   engine::Metrics& metrics_;
+  redis::Mirror* const mirror_;
+  const uint32_t shard_;
 
   std::unique_ptr<MessageBatch> open_ = std::make_unique<MessageBatch>();
   std::unique_ptr<MessageBatch> spare_ =

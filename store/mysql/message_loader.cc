@@ -227,8 +227,8 @@ Answer<void> Loader::load_latest(bool group, uint32_t table) {
       if (time + kRepeatS + kSlackS < now_s_ || rows->null(i, 2)) continue;
       young               = true;
       const uint32_t user = to_u32(rows->number(i, 1)), id = to_u32(rows->number(i, 2));
-      // Who writes in a group has read up to there, and no row says so yet.
-      if (group) of_user(user).cursors->load({rows->number(i, 5), user}, id);
+      // Who writes in a group has read up to there, and no row may say so yet: it is written again.
+      if (group) of_user(user).cursors->raise({rows->number(i, 5), user}, id);
       const KeyPair keys = keys_of(rows->text(i, 4));
       if (keys.first == 0 || time + kRepeatS < now_s_) continue;
       of_user(user).repeats.push_back(

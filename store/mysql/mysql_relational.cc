@@ -390,7 +390,16 @@ Result<void> MySqlRelational::list_memberships(uint32_t shard, UserId user,
 
 Result<void> MySqlRelational::set_push_token(uint32_t shard, UserId user, PushToken token,
                                              Callback<void> done) {
-  return write<void>(
+  return take_push_token(shard, user, std::move(token),
+                         [done = std::move(done)](Result<std::vector<UserId>> had) mutable {
+                           if (!had) return done(std::unexpected(had.error()));
+                           done({});
+                         });
+}
+
+Result<void> MySqlRelational::take_push_token(uint32_t shard, UserId user, PushToken token,
+                                              Callback<std::vector<UserId>> done) {
+  return write<std::vector<UserId>>(
       shard,
       [this, user, token = std::move(token)](Link& link) {
         return queries::set_push_token(link, user, token, now_s());

@@ -136,6 +136,9 @@ class MySqlRelational final {
   Result<void> list_memberships(uint32_t shard, UserId user,
                                 Callback<std::vector<Membership>> done);
   Result<void> set_push_token(uint32_t shard, UserId user, PushToken token, Callback<void> done);
+  // The same; answers who had the token until now.
+  Result<void> take_push_token(uint32_t shard, UserId user, PushToken token,
+                               Callback<std::vector<UserId>> done);
   Result<void> clear_push_token(uint32_t shard, UserId user, Callback<void> done);
   Result<void> set_push_shield(uint32_t shard, UserId user, bool on, Callback<void> done);
   Result<void> push_shield(uint32_t shard, UserId user, Callback<bool> done);

@@ -23,7 +23,9 @@ MySqlStore::MySqlStore(MySqlStores& owner, uint32_t shard, LoadedShard loaded,
              .sink          = sink,
              .conversations = *conversations_,
              .cursors       = *cursors_,
-             .metrics       = metrics}) {
+             .metrics       = metrics,
+             .mirror        = owner.mirror_.get(),
+             .shard         = shard}) {
   waiting_.reserve(MessageReader::kPagesMax);
   metrics.set(engine::Gauge::store_flush_weak, owner.report_.weak_flush ? 1 : 0);
 }
@@ -102,10 +104,12 @@ void MySqlStore::look_around(uint64_t now_ns) {
   look_ns_         = now_ns + kLookNs;
   const auto asked = relational_->look_around(shard_, [this](Result<OutsideChanges> changes) {
     looking_ = false;
+    if (changes && owner_.mirror_)
+      for (const GroupId group : changes->groups) owner_.mirror_->group_changed(shard_, group);
     if (changes && (!changes->users.empty() || !changes->groups.empty()))
       sink_.on_outside_changes(*changes);
   });
-  looking_         = asked.has_value();
+  looking_ = asked.has_value();
 }
 
 bool MySqlStore::work_waits() const {
@@ -136,8 +140,85 @@ Result<void> MySqlStore::open_conversation(ConversationId conversation, uint32_t
         Conversation opened = conversations_->get(conversation);
         opened.relation     = *relation;
         conversations_->set(opened);
+        if (owner_.mirror_) owner_.mirror_->opened(shard_, conversation, *relation);
         done({});
       });
+}
+
+// --- what Redis has to know ---------------------------------------------------------------------------------
+
+// timeout: it may have been written; the mirror asks what is true.
+template <class T, class Tell>
+Callback<T> MySqlStore::telling(Callback<T> done, Tell tell) {
+  if (!owner_.mirror_) return done;
+  return [mirror = owner_.mirror_.get(), tell = std::move(tell),
+          done = std::move(done)](Result<T> result) mutable {
+    if (result || result.error().code == Errc::timeout) tell(*mirror, result);
+    done(std::move(result));
+  };
+}
+
+Result<void> MySqlStore::add_group(NewGroup group, Callback<Group> done) {
+  return RelationalCalls::add_group(
+      std::move(group),
+      telling<Group>(std::move(done), [shard = shard_](redis::Mirror& mirror, const auto& made) {
+        if (made) mirror.group_changed(shard, made->id);
+      }));
+}
+
+Result<void> MySqlStore::dismiss_group(GroupId id, Callback<void> done) {
+  return RelationalCalls::dismiss_group(
+      id, telling<void>(std::move(done), [shard = shard_, id](redis::Mirror& mirror, const auto&) {
+        mirror.group_changed(shard, id);
+      }));
+}
+
+Result<void> MySqlStore::change_members(MemberChange change, Callback<MembersChanged> done) {
+  constexpr size_t kFew = 16;  // beyond that the group is read as a whole
+  std::vector<UserId> users;
+  if (change.users.size() <= kFew) users = change.users;
+  return RelationalCalls::change_members(
+      std::move(change),
+      telling<MembersChanged>(std::move(done),
+                              [shard = shard_, group = change.group, users = std::move(users)](
+                                  redis::Mirror& mirror, const auto&) {
+                                if (users.empty()) mirror.group_changed(shard, group);
+                                for (const UserId user : users)
+                                  mirror.member_changed(shard, group, user);
+                              }));
+}
+
+Result<void> MySqlStore::mute_group(UserId user, GroupId group, bool muted, Callback<void> done) {
+  return RelationalCalls::mute_group(
+      user, group, muted,
+      telling<void>(std::move(done),
+                    [shard = shard_, user, group](redis::Mirror& mirror, const auto&) {
+                      mirror.member_changed(shard, group, user);
+                    }));
+}
+
+Result<void> MySqlStore::set_push_token(UserId user, PushToken token, Callback<void> done) {
+  if (!owner_.mirror_ || !relational_)
+    return RelationalCalls::set_push_token(user, std::move(token), std::move(done));
+  auto told = telling<std::vector<UserId>>(
+      [done = std::move(done)](Result<std::vector<UserId>> had) mutable {
+        if (!had) return done(std::unexpected(had.error()));
+        done({});
+      },
+      [shard = shard_, user](redis::Mirror& mirror, const Result<std::vector<UserId>>& had) {
+        mirror.token_changed(shard, user);
+        if (!had) return;
+        for (const UserId other : *had) mirror.token_changed(shard, other);
+      });
+  return relational_->take_push_token(shard_, user, std::move(token), std::move(told));
+}
+
+Result<void> MySqlStore::clear_push_token(UserId user, Callback<void> done) {
+  return RelationalCalls::clear_push_token(
+      user,
+      telling<void>(std::move(done), [shard = shard_, user](redis::Mirror& mirror, const auto&) {
+        mirror.token_changed(shard, user);
+      }));
 }
 
 // --- the process ----------------------------------------------------------------------------------------
@@ -186,6 +267,14 @@ MySqlStores::MySqlStores(const Options& options, std::unique_ptr<MySqlRelational
     report_.repeats += shard.repeats.size();
   }
   report_.repeats_forgotten = loaded_.repeats_forgotten;
+  if (!options.redis) return;
+  mirror_metrics_ = std::make_unique<engine::Metrics>();
+  mirror_rows_    = std::make_unique<MirrorRows>(options.master, clock);
+  mirror_ =
+      std::make_unique<redis::Mirror>(redis::Mirror::Options{.shards  = options.homes.shards,
+                                                             .pools   = *options.redis,
+                                                             .connect = options.connect_redis},
+                                      *mirror_rows_, clock, random_, *mirror_metrics_);
 }
 
 MySqlStores::~MySqlStores() = default;
@@ -204,12 +293,14 @@ void MySqlStores::start() {
   for (const auto& lane : lanes_) lane->start("mysql-lane");
   reader_.start();
   relational_->start();
+  if (mirror_) mirror_->start();
 }
 
 std::unique_ptr<Store> MySqlStores::make(uint32_t shard, engine::Ring&, engine::Metrics& metrics,
                                          Sink& sink) {
   LoadedShard& loaded = loaded_.shards[shard];
   RT_ASSERT(loaded.conversations != nullptr);
+  if (mirror_) mirror_->attach(shard, &metrics);
   return std::unique_ptr<Store>(new MySqlStore(
       *this, shard,
       {.conversations = std::move(loaded.conversations), .cursors = std::move(loaded.cursors)},
@@ -224,6 +315,7 @@ Result<void> MySqlStores::close() {
   for (const auto& lane : lanes_) lane->stop();
   reader_.stop();
   relational_->stop();
+  if (mirror_) mirror_->stop();
   return {};
 }
 
@@ -231,6 +323,7 @@ uint32_t MySqlStores::run_workers() {
   uint32_t count = reader_.run_some();
   for (const auto& lane : lanes_) count += lane->run_some();
   count += relational_->run_some();
+  if (mirror_) mirror_->run_some();
   return count;
 }
 

@@ -2,7 +2,7 @@
 //
 //   append ─▶ MessageLane ─▶ LaneWorker ═▶ master     relational calls ─▶ MySqlRelational ═▶ master
 //   read_page ─▶ (waits for the commit) ─▶ MessageReader ═▶ replica or master
-//   head, cursor ─▶ memory, loaded at open
+//   head, cursor ─▶ memory, loaded at open         what was committed ─▶ redis::Mirror ═▶ Redis
 //
 // Truth     MySQL. What is in memory was committed first; nothing else is believed.
 // Lifetime  MySqlStores outlives its stores. A store may go at any time: what its worker still writes is
@@ -10,13 +10,16 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "store/mysql/message_lane.h"
 #include "store/mysql/message_loader.h"
 #include "store/mysql/message_reader.h"
+#include "store/mysql/mirror_rows.h"
 #include "store/mysql/mysql_relational.h"
+#include "store/redis/mirror.h"
 #include "store/relational_calls.h"
 #include "store/stores.h"
 
@@ -41,6 +44,13 @@ class MySqlStore final : public RelationalCalls<MySqlRelational> {
   Figures figures() const override;
   Result<void> open_conversation(ConversationId conversation, uint32_t time,
                                  Callback<void> done) override;
+  // As they are, and told to the mirror.
+  Result<void> add_group(NewGroup group, Callback<Group> done) override;
+  Result<void> dismiss_group(GroupId id, Callback<void> done) override;
+  Result<void> change_members(MemberChange change, Callback<MembersChanged> done) override;
+  Result<void> mute_group(UserId user, GroupId group, bool muted, Callback<void> done) override;
+  Result<void> set_push_token(UserId user, PushToken token, Callback<void> done) override;
+  Result<void> clear_push_token(UserId user, Callback<void> done) override;
 
  private:
   friend class MySqlStores;
@@ -58,6 +68,8 @@ class MySqlStore final : public RelationalCalls<MySqlRelational> {
   void start_pages();
   void drop_late_pages(uint64_t now_ns);
   void look_around(uint64_t now_ns);
+  template <class T, class Tell>
+  Callback<T> telling(Callback<T> done, Tell tell);
 
   MySqlStores& owner_;
   Sink& sink_;
@@ -78,6 +90,8 @@ class MySqlStores final : public Stores {
     Homes homes;
     uint32_t node        = 0;
     uint32_t connections = 4;  // for pages
+    std::optional<redis::Pools> redis;
+    redis::Connect connect_redis = &redis::connect;
   };
   struct Report {
     uint64_t conversations     = 0;
@@ -94,6 +108,11 @@ class MySqlStores final : public Stores {
   ~MySqlStores() override;
 
   const Report& report() const { return report_; }
+  // Of the mirror in Redis; null without one. Any thread may read them.
+  const engine::Metrics* mirror_metrics() const {
+    return mirror_ ? mirror_metrics_.get() : nullptr;
+  }
+  redis::Mirror* mirror() { return mirror_.get(); }
 
   Result<std::vector<UserState>> load_user_states() override;
   void set_bell(uint32_t shard, engine::Bell* bell) override;
@@ -118,6 +137,10 @@ class MySqlStores final : public Stores {
   Report report_;
   std::vector<std::unique_ptr<LaneWorker>> lanes_;
   MessageReader reader_;
+  engine::SystemRandom random_;
+  std::unique_ptr<engine::Metrics> mirror_metrics_;
+  std::unique_ptr<MirrorRows> mirror_rows_;
+  std::unique_ptr<redis::Mirror> mirror_;  // null: there is no Redis
 };
 
 }  // namespace ringtalk::store

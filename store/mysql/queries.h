@@ -127,7 +127,9 @@ Result<void> hide_group(Link& link, UserId user, GroupId group, uint32_t hidden_
 Result<uint32_t> open_conversation(Link& link, UserId small, UserId big, uint32_t time);
 Result<std::vector<SessionRow>> list_sessions(Link& link, UserId user);
 Result<void> hide_session(Link& link, UserId user, UserId peer, uint32_t newest, uint32_t now);
-Result<void> set_push_token(Link& link, UserId user, const PushToken& token, uint32_t now);
+// Who had the token until now.
+Result<std::vector<UserId>> set_push_token(Link& link, UserId user, const PushToken& token,
+                                           uint32_t now);
 Result<void> clear_push_token(Link& link, UserId user);
 
 // --- what other programs change (outside_queries.cc)

@@ -34,6 +34,8 @@ constexpr std::string_view kHiddenTo =
     "REPLACE INTO RTSession (userId, peerId, type, hiddenTo) VALUES (?, ?, 1, ?)";
 
 // deviceId '': the one that stock clients register.
+constexpr std::string_view kWhoHasToken =
+    "SELECT userId FROM RTPushReg WHERE token = ? AND deviceId = '' AND userId <> ? FOR UPDATE";
 constexpr std::string_view kTakeToken =
     "DELETE FROM RTPushReg WHERE token = ? AND deviceId = '' AND userId <> ?";
 constexpr std::string_view kSetToken =
@@ -94,14 +96,21 @@ Result<void> hide_session(Link& link, UserId user, UserId peer, uint32_t newest,
   return {};
 }
 
-Result<void> set_push_token(Link& link, UserId user, const PushToken& token, uint32_t now) {
+Result<std::vector<UserId>> set_push_token(Link& link, UserId user, const PushToken& token,
+                                           uint32_t now) {
   const uint64_t owner = raw(user);
-  auto done            = link.execute(kTakeToken, {std::string_view(token.token), owner});
+  auto had             = all_rows(link.query(kWhoHasToken, {std::string_view(token.token), owner}),
+                                  [](const Rows& rows, size_t row) {
+                        return UserId(static_cast<uint32_t>(rows.number(row, 0)));
+                      });
+  if (!had) return had;
+  Result<sql::Done> done;
+  if (!had->empty()) done = link.execute(kTakeToken, {std::string_view(token.token), owner});
   if (done)
     done = link.execute(
         kSetToken, {owner, service_of(token.vendor), std::string_view(token.token), uint64_t{now}});
   if (!done) return std::unexpected(done.error());
-  return {};
+  return had;
 }
 
 Result<void> clear_push_token(Link& link, UserId user) {

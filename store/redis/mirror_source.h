@@ -29,6 +29,9 @@ struct PairRow {
   uint32_t small_unread =
       0;  // … and how many visible messages of the other lie between it and newest
   uint32_t big_unread = 0;
+
+  // False for a row that no program of ours made: it is passed over.
+  bool valid() const { return raw(small) != 0 && small < big; }
 };
 
 struct GroupRow {

@@ -70,6 +70,7 @@ void Recent::set(const PairRow& from) {
 }
 
 void Recent::refresh(const PairRow& row) {
+  if (!row.valid()) return;
   const uint64_t key = ConversationId::single(row.small, row.big).key;
   if (young_.contains(key) || old_.contains(key)) set(row);
 }

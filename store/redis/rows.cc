@@ -58,6 +58,7 @@ void put_position(Outlet& outlet, MemberKey member, uint32_t position) {
 }
 
 void put(Outlet& outlet, const PairRow& row) {
+  if (!row.valid()) return;
   put_pair_head(outlet, row.relation, row.newest);
   put_unread(outlet, row.small, row.big, row.small_unread);
   put_unread(outlet, row.big, row.small, row.big_unread);
