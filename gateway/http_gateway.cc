@@ -128,7 +128,7 @@ void HttpGateway::handle(HttpConnection& connection, const HttpRequest& request)
 
 void HttpGateway::go_on_with_metrics() {
   if (!metrics_text_) {
-    refresh_process_metrics(process_);
+    refresh_process_metrics(process_, setup_.mirror_metrics);
     auto sources = setup_.metrics;
     sources.push_back({"", &process_});
     metrics_text_.emplace(std::move(sources));

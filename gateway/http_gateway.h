@@ -36,7 +36,9 @@ class HttpGateway final : public engine::Listener::Owner {
     engine::Loop& loop;
     std::string admin_token;
     std::vector<engine::MetricSource> metrics;  // of all shards, in their order
-    uint64_t store_damages         = 0;         // found at the start
+    uint64_t store_damages = 0;                 // found at the start
+    const engine::Metrics* mirror_metrics =
+        nullptr;  // of the store's mirror in Redis, if there is one
     const shard::DrainState* drain = nullptr;
     std::string data_dir;              // whose disk /api/v1/status shows; empty: none
     ReloadDesk* reloads    = nullptr;  // null: nothing to reload from

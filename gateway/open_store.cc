@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <optional>
 
 #include "engine/disk.h"
 #include "engine/log.h"
@@ -112,6 +113,17 @@ bool read_password(const std::string& file, std::string& password) {
   return static_cast<bool>(std::getline(in, password));
 }
 
+store::redis::Server redis_server(const RedisSettings& from, const RedisPoolSettings& pool,
+                                  const std::string& password) {
+  return {.host               = pool.host,
+          .port               = pool.port,
+          .db                 = pool.db,
+          .password           = password,
+          .connect_timeout_ms = from.timeout_ms,
+          .read_timeout_ms    = from.timeout_ms,
+          .write_timeout_ms   = from.timeout_ms};
+}
+
 Opened open_mysql(const Settings& settings, uint32_t shards, engine::Clock& clock) {
   const MySqlSettings& from = settings.mysql;
   store::sql::Server server{.host               = from.host,
@@ -129,6 +141,20 @@ Opened open_mysql(const Settings& settings, uint32_t shards, engine::Clock& cloc
                             .write_timeout_ms   = from.write_timeout_ms};
   if (!read_password(from.password_file, server.password))
     return failure(from.password_file, "no password can be read from it");
+  std::optional<store::redis::Pools> pools;
+  if (const RedisSettings& redis = settings.redis; redis.enabled) {
+    std::string password = redis.password;
+    if (!read_password(redis.password_file, password))
+      return failure(redis.password_file, "no password can be read from it");
+    const auto pool = [&](const RedisPoolSettings& of) {
+      return redis_server(redis, of, password);
+    };
+    pools = {.unread       = pool(redis.unread),
+             .group_set    = pool(redis.group_set),
+             .token        = pool(redis.token),
+             .group_member = pool(redis.group_member),
+             .sync         = pool(redis.sync)};
+  }
   mysql_library_init(0, nullptr, nullptr);  // before there are threads
   const store::sql::Connect master = [server] { return store::sql::connect(server); };
   store::sql::Connect replica;
@@ -144,7 +170,8 @@ Opened open_mysql(const Settings& settings, uint32_t shards, engine::Clock& cloc
   auto stores = store::MySqlStores::open({.master      = master,
                                           .replica     = replica,
                                           .homes       = homes(shards),
-                                          .connections = from.connections},
+                                          .connections = from.connections,
+                                          .redis       = std::move(pools)},
                                          clock);
   if (!stores) return failure(what, stores.error().text);
   const auto& found = (*stores)->report();

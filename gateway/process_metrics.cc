@@ -72,10 +72,17 @@ uint64_t cpu_ns() {
 
 }  // namespace
 
-void refresh_process_metrics(engine::Metrics& metrics) {
+void refresh_process_metrics(engine::Metrics& metrics, const engine::Metrics* mirror) {
   const auto grow_to = [&](Counter counter, uint64_t total) {
     metrics.add(counter, total - std::min(total, metrics.value(counter)));
   };
+  for (const engine::MetricRow& row : engine::metric_rows()) {
+    if (!mirror || !row.of_process || !row.name.starts_with("redis_")) continue;
+    if (row.kind == engine::MetricKind::counter)
+      grow_to(Counter(row.index), mirror->value(Counter(row.index)));
+    else
+      metrics.set(Gauge(row.index), mirror->value(Gauge(row.index)));
+  }
   const auto totals = engine::log::totals();
   grow_to(Counter::log_lines, totals.written);
   grow_to(Counter::log_suppressed, totals.suppressed);

@@ -10,7 +10,8 @@
 
 namespace ringtalk::gateway {
 
-void refresh_process_metrics(engine::Metrics& metrics);
+// mirror: that of the store in Redis, or null.
+void refresh_process_metrics(engine::Metrics& metrics, const engine::Metrics* mirror);
 
 // The version as a label, in the text form of /metrics.
 std::string build_info_text();

@@ -305,6 +305,7 @@ void Server::live(engine::Runtime::Seat& seat) {
     HttpGateway::Setup http{.loop            = seat.loop,
                             .admin_token     = admin_token_,
                             .store_damages   = stores_->damages(),
+                            .mirror_metrics  = stores_->mirror_metrics(),
                             .drain           = &drain_,
                             .data_dir        = settings_.data_dir,
                             .reloads         = &reloads_,

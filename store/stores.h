@@ -29,6 +29,8 @@ class Stores {
   virtual std::vector<Repeat> take_repeats(uint32_t shard) = 0;
   // Damaged places that were found at opening.
   virtual uint64_t damages() const { return 0; }
+  // Rows redis_… of the process; null: there is no mirror in Redis.
+  virtual const engine::Metrics* mirror_metrics() const { return nullptr; }
   virtual Result<void> close() = 0;
 };
 

@@ -105,7 +105,8 @@ void MySqlStore::look_around(uint64_t now_ns) {
   const auto asked = relational_->look_around(shard_, [this](Result<OutsideChanges> changes) {
     looking_ = false;
     if (changes && owner_.mirror_)
-      for (const GroupId group : changes->groups) owner_.mirror_->group_changed(shard_, group);
+      for (const OutsideGroup& group : changes->groups)
+        owner_.mirror_->group_changed(shard_, group.id);
     if (changes && (!changes->users.empty() || !changes->groups.empty()))
       sink_.on_outside_changes(*changes);
   });

@@ -108,10 +108,7 @@ class MySqlStores final : public Stores {
   ~MySqlStores() override;
 
   const Report& report() const { return report_; }
-  // Of the mirror in Redis; null without one. Any thread may read them.
-  const engine::Metrics* mirror_metrics() const {
-    return mirror_ ? mirror_metrics_.get() : nullptr;
-  }
+  // Null: there is no Redis.
   redis::Mirror* mirror() { return mirror_.get(); }
 
   Result<std::vector<UserState>> load_user_states() override;
@@ -120,6 +117,7 @@ class MySqlStores final : public Stores {
   std::unique_ptr<Store> make(uint32_t shard, engine::Ring& ring, engine::Metrics& metrics,
                               Sink& sink) override;
   std::vector<Repeat> take_repeats(uint32_t shard) override;
+  const engine::Metrics* mirror_metrics() const override { return mirror_metrics_.get(); }
   Result<void> close() override;
 
   // For a simulator, instead of start(): what waits is done now. Returns how many jobs.

@@ -2,7 +2,7 @@
 //
 //   Key("unread_", user)          Key(user, "_", group, "_im_user_group")
 //
-// Source  TeamTalk's db_proxy_server; the table in docs/STORE-MYSQL.md.
+// Source  TeamTalk's db_proxy_server; the table in docs/STORE_MYSQL.md.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // Rows: what the state of the store looks like in Redis. Every value is absolute.
 //
-// Source  TeamTalk's db_proxy_server; the table in docs/STORE-MYSQL.md. A field that stands for nothing (no
+// Source  TeamTalk's db_proxy_server; the table in docs/STORE_MYSQL.md. A field that stands for nothing (no
 //         unread message, not muted, not a member) is deleted, as the original's own reading takes it.
 #pragma once
 
