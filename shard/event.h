@@ -259,6 +259,15 @@ enum class GroupOp : uint8_t {
   info,     // if the version is larger than `value`
   refresh,  // its row was changed
   dismiss,
+  take_in,  // another program changed it in the store; body: GroupTakenIn, UserId[]
+};
+
+// Behind it: who joined, then who left.
+struct GroupTakenIn {
+  uint32_t version = 0;
+  uint32_t first   = 0;  // of who joined
+  uint32_t joined  = 0;
+  bool dismissed   = false;
 };
 
 struct GroupAsk {

@@ -113,8 +113,13 @@ bool Groups::run_front(GroupId group, Room& room) {
     case State::ready: break;
     case State::gone: {
       const Task task = take_front(room);
-      task.is_message ? messages_.refuse(task.placement, {Errc::not_found})
-                      : answer(task, {Errc::not_found});
+      if (task.is_message) {
+        messages_.refuse(task.placement, {Errc::not_found});
+      } else if (task.ask.op == GroupOp::take_in) {
+        on_taken_in(group, room, task, /*there=*/false);
+      } else {
+        answer(task, {Errc::not_found});
+      }
       return true;
     }
   }
@@ -236,6 +241,7 @@ bool Groups::perform(GroupId group, Room& room, Task task) {
     case GroupOp::dismiss: return dismiss(group, room, std::move(task));
     case GroupOp::add:
     case GroupOp::remove: return change(group, room, std::move(task));
+    case GroupOp::take_in: return take_in(group, room, std::move(task));
   }
   return true;
 }
@@ -307,15 +313,17 @@ void Groups::on_changed(GroupId group, Task task, uint32_t first,
   run(group);
 }
 
-// `users`: sorted, none of them in it.
+// `users`: sorted. Who is in it stays as he is: another program may have removed him, unnoticed so far.
 void Groups::add_seats(Room& room, std::span<const UserId> users, uint32_t first) {
   const auto old = static_cast<long>(room.seats.size());
+  std::vector<Seat> fresh;
   for (const UserId user : users) {
-    room.seats.push_back({user, first});
+    if (!seat_of(room, user)) fresh.push_back({user, first});
     note_shard(room, user);
   }
+  room.seats.insert(room.seats.end(), fresh.begin(), fresh.end());
   std::ranges::inplace_merge(room.seats, room.seats.begin() + old, {}, &Seat::user);
-  seats_ += users.size();
+  seats_ += fresh.size();
 }
 
 void Groups::remove_seats(Room& room, std::span<const UserId> users) {
@@ -362,6 +370,53 @@ bool Groups::dismiss(GroupId group, Room& room, Task task) {
     run(group);
   });
   return begun(group, room, std::move(task), asked);
+}
+
+// The row is read again; who came and went is known. The members are read again when they are needed next.
+bool Groups::take_in(GroupId group, Room& room, Task task) {
+  const auto asked =
+      context_.store.find_group(group, [this, group, task](Result<store::Group> row) {
+        Room& found    = *find(group);
+        found.changing = false;
+        if (!row && row.error().code != Errc::not_found) {
+          answer(task, row.error());
+          return run(group);
+        }
+        if (row) found.row = std::move(*row);
+        on_taken_in(group, found, task, row.has_value());
+        run(group);
+      });
+  return begun(group, room, std::move(task), asked);
+}
+
+void Groups::on_taken_in(GroupId group, Room& room, Task task, bool there) {
+  const PayloadRef body = PayloadRef::adopt(std::exchange(task.ask.body, nullptr));
+  const auto head       = load_native<GroupTakenIn>(body.bytes().data());
+  std::vector<UserId> joined((body.bytes().size() - sizeof head) / sizeof(UserId));
+  std::memcpy(joined.data(), body.bytes().data() + sizeof head, joined.size() * sizeof(UserId));
+  std::vector<UserId> left(joined.begin() + head.joined, joined.end());
+  joined.resize(head.joined);
+  std::ranges::sort(joined);
+  std::ranges::sort(left);
+  // Under the version that it was seen with: what was decided here since then stays.
+  const uint32_t version = std::max(there ? room.row.version : 0, head.version);
+  room.row.version       = head.version;
+  if (!there) {
+    std::vector<UserId> all = left;
+    for (const Seat& seat : room.seats)
+      if (!std::ranges::binary_search(left, seat.user)) all.push_back(seat.user);
+    seats_ -= std::exchange(room.seats, {}).size();
+    room.state = State::gone;
+    return announce(group, room, std::move(task), GroupChange::dismissed, 0, all, {});
+  }
+  const Task silent{.ask = {.ticket = 0, .group = group, .op = GroupOp::take_in}, .silent = true};
+  remove_seats(room, left);
+  add_seats(room, joined, head.first);
+  if (!left.empty()) announce(group, room, silent, GroupChange::removed, 0, left, {});
+  if (!joined.empty()) announce(group, room, silent, GroupChange::added, head.first, joined, {});
+  room.row.version = version;
+  announce(group, room, std::move(task), GroupChange::renamed, 0, {}, {});
+  room.state = State::row;
 }
 
 // --- telling it -----------------------------------------------------------------------------------------------
@@ -449,6 +504,7 @@ PayloadRef Groups::info_of(const Room& room, bool muted) {
 
 void Groups::answer(const Task& task, Error error, PayloadRef body) {
   PayloadRef::adopt(task.ask.body);  // what was not used
+  if (task.silent) return;
   if (task.from == context_.self) return finish(task.ask.ticket, error, std::move(body));
   context_.mailbox.reply(task.from, Event::of(GroupDone{task.ask.ticket, error, body.release()}));
 }

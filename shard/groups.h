@@ -93,6 +93,7 @@ class Groups {
     UserId author{};
     uint32_t from = 0;  // of the ask
     GroupAsk ask{};
+    bool silent = false;  // nobody waits for the answer
   };
   struct Seat {
     UserId user{};
@@ -143,6 +144,8 @@ class Groups {
   bool change(GroupId group, Room& room, Task task);
   void on_changed(GroupId group, Task task, uint32_t first, Result<store::MembersChanged> changed);
   bool dismiss(GroupId group, Room& room, Task task);
+  bool take_in(GroupId group, Room& room, Task task);
+  void on_taken_in(GroupId group, Room& room, Task task, bool there);
   void announce(GroupId group, Room& room, Task task, GroupChange change, uint32_t first,
                 std::span<const UserId> changed, engine::PayloadRef body);
   static engine::PayloadRef changed_body(const Room& room, std::span<const UserId> changed);

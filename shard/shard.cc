@@ -51,6 +51,7 @@ void Shard::connect(store::Store& store, Gateway& gateway) {
   push_settings_        = std::make_unique<PushSettings>(*context_);
   login_                = std::make_unique<Login>(*context_, setup_.login);
   operator_             = std::make_unique<Operator>(*context_, *login_, *messages_);
+  outside_news_         = std::make_unique<OutsideNews>(*this);
   dispatch_ = std::make_unique<Dispatch>(*context_, *login_, *messages_, *history_, *unread_,
                                          *read_marks_, *session_list_, *contacts_, *group_commands_,
                                          *profile_edit_, *push_settings_);
@@ -148,6 +149,7 @@ void Shard::on_tick() {
   messages_->on_tick();
   presence_->on_tick();
   groups_->on_tick();
+  outside_news_->on_tick();
   context_->users.tick(now);
   context_->metrics.add(Counter::delivery_missed, context_->watch.sweep(context_->now_s()));
   auto& metrics      = context_->metrics;
@@ -271,6 +273,7 @@ void Shard::announced(uint32_t ticket) {
   for (size_t i = 0; i < announcements_.size(); ++i) {
     if (announcements_[i].ticket != ticket || --announcements_[i].missing > 0) continue;
     announcements_.erase(announcements_.begin() + static_cast<long>(i));
+    if (ticket & OutsideNews::kTicketBit) return outside_news_->announced(ticket);
     return gateway_->on_users_done(ticket);
   }
 }

@@ -19,6 +19,7 @@
 #include "shard/membership.h"
 #include "shard/message.h"
 #include "shard/operator.h"
+#include "shard/outside_news.h"
 #include "shard/presence.h"
 #include "shard/profile_edit.h"
 #include "shard/profile_news.h"
@@ -103,6 +104,9 @@ class Shard final : public engine::LoopClient, public store::Sink {
     history_->on_page(cookie, error, page);
   }
   void on_failed(Error error) override;
+  void on_outside_changes(const store::OutsideChanges& changes) override {
+    outside_news_->on_changes(changes);
+  }
 
  private:
   struct Tick : engine::Timer {
@@ -142,6 +146,7 @@ class Shard final : public engine::LoopClient, public store::Sink {
   std::unique_ptr<PushSettings> push_settings_;
   std::unique_ptr<Login> login_;
   std::unique_ptr<Operator> operator_;
+  std::unique_ptr<OutsideNews> outside_news_;
   std::unique_ptr<Dispatch> dispatch_;
   Gateway* gateway_ = nullptr;
   std::vector<Announcement> announcements_;
