@@ -44,6 +44,8 @@ Result<void> RelationalWriter::commit() {
       error_ = opened.error();
     }
     figures_.connects.store(link_.connects(), std::memory_order_relaxed);
+    if (link_.fault() == sql::Fault::conflict)
+      figures_.conflicts.fetch_add(1, std::memory_order_relaxed);
     const bool tired = attempt == kAttemptsMax || clock_.now_ns() - began >= Link::kPatienceNs;
     if (outcome == Outcome::not_written && !tired) continue;
     if (outcome == Outcome::unknown) error_ = {Errc::timeout};
@@ -70,8 +72,6 @@ RelationalWriter::Outcome RelationalWriter::write_batch() {
   }
   if (ran) return end_batch(wrote);
   error_ = ran.error();
-  if (link_.fault() == sql::Fault::conflict)
-    figures_.conflicts.fetch_add(1, std::memory_order_relaxed);
   return link_.fault() ? Outcome::not_written : Outcome::refused;
 }
 
@@ -92,7 +92,6 @@ RelationalWriter::Outcome RelationalWriter::end_batch(bool wrote) {
     figures_.unknown.fetch_add(1, std::memory_order_relaxed);
     return Outcome::unknown;
   }
-  if (link_.fault()) figures_.conflicts.fetch_add(1, std::memory_order_relaxed);
   return link_.fault() ? Outcome::not_written : Outcome::refused;
 }
 

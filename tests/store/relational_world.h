@@ -66,13 +66,17 @@ class RelationalWorld {
   }
   // Another one at the same database.
   std::unique_ptr<MySqlRelational> open_mysql(uint32_t lane = MySqlRelational::kLane) {
+    return open_mysql(lane, clock_);
+  }
+  // One whose threads wait needs a clock that goes.
+  std::unique_ptr<MySqlRelational> open_mysql(uint32_t lane, engine::Clock& clock) {
     auto opened = MySqlRelational::open(
         {.connect  = [server = database_->server()] { return sql::connect(server); },
          .shards   = 2,
          .jobs_max = 64,
          .readers  = 2,
          .lane     = lane},
-        clock_);
+        clock);
     if (!opened) throw std::runtime_error("the database does not open");
     return std::move(*opened);
   }
