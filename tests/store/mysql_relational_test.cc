@@ -8,7 +8,7 @@
 #include <string>
 #include <thread>
 
-#include "relational_world.h"
+#include "tests/store/relational_world.h"
 
 namespace ringtalk::store {
 namespace {

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "engine/clock.h"
-#include "sql_database.h"
 #include "store/embedded/relational.h"
 #include "store/mysql/mysql_relational.h"
 #include "store/mysql/schema.h"
+#include "tests/store/sql_database.h"
 
 namespace ringtalk::store {
 
