@@ -89,8 +89,9 @@ class MySqlRelational final {
 
   Figures figures() const;
 
-  // What other programs changed since the last time: they get stamps and versions in the database before
-  // this is answered. One at a time; asked about every 3 s by one shard.
+  // What other programs changed: users and groups of the lower half of the ids and of the upper one by
+  // turns. They get stamps and versions in the database before this is answered. One at a time; asked
+  // about every 3 s by one shard.
   Result<void> look_around(uint32_t shard, Callback<OutsideChanges> done);
 
   // As in store.h.
@@ -162,7 +163,7 @@ class MySqlRelational final {
   std::unique_ptr<RelationalWriter> writer_;
   std::vector<std::unique_ptr<RelationalReader>> readers_;
   std::unique_ptr<RelationalReader> looker_;
-  uint32_t half_ = 0;  // of the groups that are looked at next; of the shard that asks
+  uint32_t half_ = 0;  // of the ids that are looked at next; of the shard that asks
 };
 
 }  // namespace ringtalk::store

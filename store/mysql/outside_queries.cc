@@ -11,17 +11,21 @@ namespace {
 
 constexpr uint64_t kUsersAtOnce = 10'000, kDepartmentsAtOnce = 1'000, kGroupsAtOnce = 200;
 
-// Each reads a whole table: some 1 ms per 1,000 users, 0.3 ms per 1,000 members.
+// They read everything there is, in pieces that take the server far less than a time limit: some 2 ms per
+// 1,000 users, 0.3 ms per 1,000 members.
+constexpr uint64_t kUsersPerLook = 50'000, kGroupsPerLook = 2'000;  // ids
+
+constexpr std::string_view kNewestUser  = "SELECT COALESCE(MAX(id), 0) FROM IMUser";
+constexpr std::string_view kNewestGroup = "SELECT COALESCE(MAX(id), 0) FROM IMGroup";
 constexpr std::string_view kSuspectUsers =
     "SELECT u.id FROM IMUser u LEFT JOIN RTUserSync s ON s.userId = u.id"
-    " WHERE s.userId IS NULL OR s.seen <> " RT_USER_SEEN " LIMIT ?";
+    " WHERE u.id > ? AND u.id <= ? AND (s.userId IS NULL OR s.seen <> " RT_USER_SEEN ") LIMIT ?";
 constexpr std::string_view kDeletedUsers =
     "SELECT s.userId FROM RTUserSync s LEFT JOIN IMUser u ON u.id = s.userId"
     " WHERE s.userId > 0 AND u.id IS NULL LIMIT ?";
 constexpr std::string_view kSuspectDepartments =
     "SELECT d.id FROM IMDepart d LEFT JOIN RTDepartSync s ON s.departId = d.id"
     " WHERE s.departId IS NULL OR s.seen <> " RT_DEPARTMENT_SEEN " LIMIT ?";
-constexpr std::string_view kMiddleGroup = "SELECT COALESCE(MAX(id), 0) DIV 2 FROM IMGroup";
 constexpr std::string_view kSuspectGroups =
     "SELECT g.id FROM IMGroup g LEFT JOIN RTGroupSync s ON s.groupId = g.id LEFT JOIN"
     " (SELECT groupId, SUM(CRC32(userId)) AS members FROM IMGroupMember"
@@ -40,6 +44,24 @@ Result<void> list_ids(Link& link, std::string_view sql, std::initializer_list<Va
   if (!rows) return std::unexpected(rows.error());
   for (size_t row = 0; row < rows->size(); ++row)
     ids.push_back(static_cast<Id>(static_cast<uint32_t>(rows->number(row, 0))));
+  return {};
+}
+
+Result<uint64_t> number(Link& link, std::string_view sql) {
+  const auto rows = link.query(sql);
+  if (!rows) return std::unexpected(rows.error());
+  return rows->number(0, 0);
+}
+
+// Calls look(lowest - 1, highest) for pieces of the lower (0) or upper (1) half of the ids that there are.
+template <class Look>
+Result<void> each_piece(Link& link, std::string_view newest, uint32_t half, uint64_t piece,
+                        Look look) {
+  const auto last = number(link, newest);
+  if (!last) return std::unexpected(last.error());
+  const uint64_t middle = *last / 2, end = half == 0 ? middle : *last;
+  for (uint64_t at = half == 0 ? 0 : middle; at < end; at += piece)
+    if (auto ok = look(at, std::min(at + piece, end)); !ok) return ok;
   return {};
 }
 
@@ -287,12 +309,6 @@ Result<void> take_in_group(Link& link, GroupId id, OutsideChanges& changes) {
 
 constexpr uint64_t kUsersPerRange = 20'000, kGroupsPerRange = 1'000;
 
-Result<uint64_t> number(Link& link, std::string_view sql) {
-  const auto rows = link.query(sql);
-  if (!rows) return std::unexpected(rows.error());
-  return rows->number(0, 0);
-}
-
 // Calls take(lowest, highest) for pieces of the ids up to that of `newest`, each in its transaction.
 template <class Take>
 Result<void> take_ranges(Link& link, std::string_view newest, uint64_t range, Take take) {
@@ -364,16 +380,21 @@ Pieces::Pieces(std::string_view before, std::string_view after) {
 
 Result<Suspects> find_suspects(Link& link, uint32_t half) {
   Suspects found;
-  auto ok = list_ids(link, kSuspectUsers, {kUsersAtOnce}, found.users);
-  if (ok) ok = list_ids(link, kDeletedUsers, {kUsersAtOnce}, found.deleted);
+  auto ok = each_piece(link, kNewestUser, half, kUsersPerLook, [&](uint64_t after, uint64_t last) {
+    return list_ids(link, kSuspectUsers, {after, last, kUsersAtOnce}, found.users);
+  });
+  if (ok)
+    ok = each_piece(link, kNewestGroup, half, kGroupsPerLook, [&](uint64_t after, uint64_t last) {
+      return list_ids(link, kSuspectGroups, {after, last, after, last, kGroupsAtOnce},
+                      found.groups);
+    });
   if (ok) ok = list_ids(link, kSuspectDepartments, {kDepartmentsAtOnce}, found.departments);
-  if (!ok) return std::unexpected(ok.error());
-  const auto middle = number(link, kMiddleGroup);
-  if (!middle) return std::unexpected(middle.error());
-  const uint64_t after = half == 0 ? 0 : *middle, last = half == 0 ? *middle : UINT32_MAX;
-  ok = list_ids(link, kSuspectGroups, {after, last, after, last, kGroupsAtOnce}, found.groups);
+  if (ok && half == 0) ok = list_ids(link, kDeletedUsers, {kUsersAtOnce}, found.deleted);
   if (ok && half == 0) ok = list_ids(link, kDeletedGroups, {kGroupsAtOnce}, found.groups);
   if (!ok) return std::unexpected(ok.error());
+  // The rest next time: taking in holds up writers.
+  found.users.resize(std::min<size_t>(found.users.size(), kUsersAtOnce));
+  found.groups.resize(std::min<size_t>(found.groups.size(), kGroupsAtOnce));
   return found;
 }
 

@@ -144,7 +144,7 @@ struct Suspects {
     return users.empty() && deleted.empty() && departments.empty() && groups.empty();
   }
 };
-// Groups of the half `half` (0, 1) of their ids, so that one look reads half of the members.
+// Of the half `half` (0, 1) of the ids of users and groups, so that one look reads half of them.
 Result<Suspects> find_suspects(Link& link, uint32_t half);
 // Stamps, versions and counts for those that did change; in a transaction of their own.
 Result<OutsideChanges> take_in(Link& link, const Suspects& suspects, uint32_t now);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <string>
@@ -20,7 +21,7 @@ class MySqlRelationalTest : public testing::Test, protected RelationalWorld {
   }
 
   std::string run(const std::string& text) { return sql("", text); }
-  // Both halves of the groups.
+  // Both halves of the ids.
   OutsideChanges look() { return look(mysql()); }
   static OutsideChanges look(MySqlRelational& relational) {
     OutsideChanges all;
@@ -31,6 +32,7 @@ class MySqlRelationalTest : public testing::Test, protected RelationalWorld {
       all.users.insert(all.users.end(), found->users.begin(), found->users.end());
       all.groups.insert(all.groups.end(), found->groups.begin(), found->groups.end());
     }
+    std::ranges::sort(all.users, {}, &OutsideUser::id);
     return all;
   }
   bool quiet() {
@@ -84,8 +86,9 @@ TEST_F(MySqlRelationalTest, EditedUsersAreStampedAndTold) {
   EXPECT_EQ(found.users[1].status, kUserLeft);
   EXPECT_EQ(raw(found.users[2].id), 4u);
   for (const OutsideUser& each : found.users) EXPECT_FALSE(each.password);
-  const UserPage news = since(kNow, 10);
+  UserPage news = since(kNow, 10);
   ASSERT_EQ(news.users.size(), 3u);
+  std::ranges::sort(news.users, {}, &User::id);
   EXPECT_EQ(news.users[0].nick, "Al");
   EXPECT_EQ(news.users[1].status, kUserLeft);
   EXPECT_EQ(run("SELECT epoch FROM RTUserSync WHERE userId = 2"), "1|") << "his tokens end";
