@@ -268,7 +268,11 @@ void Memberships::apply(UserId user, GroupId group, const GroupNewsHead& head) {
     context_.users.each_session(
         user, [&](Session& session) { at->second->sessions.push_back({&session, {}}); });
   }
-  if (find(user, group)) return;
+  if (Held* held = find(user, group)) {
+    // Another program had removed him, and nobody has told of it yet: what it did is older.
+    held->version = std::max(held->version, head.version);
+    return;
+  }
   join(user, *at->second,
        {.group = group, .first = head.first, .version = head.version, .type = head.type});
 }
