@@ -356,17 +356,24 @@ class MariaDb(Process):
     def environment(self):
         return {"RINGTALK_TEST_MYSQL": self.address, "RINGTALK_TEST_MYSQL_CA": self.ca}
 
-    def client(self, database=None):
-        """The words of a command line client of the administrator."""
-        words = ["mariadb", "--no-defaults", f"--host={self.host}", f"--port={self.admin_port}",
-                 "--user=admin", f"--password={self.password}", "--batch", "--skip-column-names",
-                 "--default-character-set=utf8mb4", "--local-infile=1"]
-        return words + ([database] if database else [])
-
     def sql(self, text, database=None):
-        """Statements of the administrator. Returns the rows, as texts; \\n and the like are as they were."""
-        done = subprocess.run(self.client(database), input=text, capture_output=True, text=True,
-                              encoding="utf-8", check=False)
+        """Statements of the administrator."""
+        return Sql(f"{self.host}:{self.admin_port}:admin:{self.password}", database).do(text)
+
+
+class Sql:
+    """The command line client. do() returns the rows as texts, as they are stored; NULL is "NULL"."""
+
+    def __init__(self, address, database=None):
+        """address: host:port:user:password, as in RINGTALK_TEST_MYSQL."""
+        host, port, user, password = address.split(":")
+        self.words = ["mariadb", "--no-defaults", f"--host={host}", f"--port={port}", f"--user={user}",
+                      f"--password={password}", "--batch", "--skip-column-names",
+                      "--default-character-set=utf8mb4", "--local-infile=1"] + [database] * bool(database)
+
+    def do(self, text):
+        done = subprocess.run(self.words, input=text, capture_output=True, text=True, encoding="utf-8",
+                              check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{text[:200]!r}: {done.stderr.strip()[-300:]}")
         return [[unescape(cell) for cell in line.split("\t")] for line in done.stdout.split("\n")[:-1]]
