@@ -25,11 +25,13 @@
 //   RTMerged              a second relation of the same two users: its messages that are newer than the
 //                         main relation's newest were appended to that one; the older ones stay where
 //                         they are, readable under their old number.
-//   RTReadCursor          read positions; type and convId as in RTConversation.
-//   RTSession             type as in IMRecentSession. hiddenTo: newest id when its owner took the row off
-//                         his list; IMRecentSession.status becomes 1 in the same transaction. The next
-//                         message revives the row without a write: handback writes it down.
-//   RTGroupMember         of a member (IMGroupMember.status 0): first visible id, mute, hiddenTo.
+//   RTReadCursor          read positions; type as in RTConversation, convId as IMRecentSession.peerId has
+//                         it: the other user, or the group.
+//   RTSession             of rows of type 1. hiddenTo: newest id when its owner took the row off his list;
+//                         IMRecentSession.status becomes 1 in the same transaction. The next message
+//                         revives the row without a write: handback writes it down.
+//   RTGroupMember         of a member (IMGroupMember.status 0): first visible id, mute, and hiddenTo as
+//                         above; after a take-over where he has read to, if the row was removed.
 //   RTUserSync            stamp of 0x0208; seen: what the row of IMUser looked like when it was given
 //                         (queries.h), so that an edit of somebody else's shows; epoch: rises with every
 //                         password change. userId 0: the newest stamp, locked by who gives the next.
@@ -59,9 +61,8 @@ inline constexpr uint32_t kSchemaVersion = 1;
 inline constexpr uint32_t kMessageTables =
     8;  // of each kind; the number is relateId or groupId mod 8
 inline constexpr uint32_t kInsaneMsgId = 4'294'967'295;  // of a counter that Redis refused to raise
-inline constexpr uint32_t kUsersPerStamp = 300;          // one answer to a client must hold them
-inline constexpr uint8_t kPushServiceIos = 1;            // PushServiceType
-inline constexpr uint8_t kPushServiceFcm = 7;
+inline constexpr uint8_t kPushServiceIos     = 1;        // PushServiceType
+inline constexpr uint8_t kPushServiceAndroid = 7;
 
 struct ColumnDef {
   std::string_view name;
