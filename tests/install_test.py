@@ -21,7 +21,7 @@ SCENARIOS = [f"share/ringtalk/scenarios/{name}.toml" for name in
              ("idle", "chat", "group", "broadcast", "login-storm", "reconnect-storm", "churn", "slow-readers",
               "mixed-day", "offline-drain")]
 DOCS = ["README.md"] + [f"docs/{name}.md" for name in
-                        ("API", "ARCHITECTURE", "BENCH", "CHAOS", "CONFIGURE", "CTL", "LOADGEN",
+                        ("API", "ARCHITECTURE", "BENCH", "CHAOS", "CONFIGURE", "CTL", "LOADGEN", "MIGRATE",
                          "OPERATING", "PROTOCOL", "STORE_FORMAT", "STORE_MYSQL")]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

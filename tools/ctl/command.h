@@ -49,6 +49,8 @@ void add_doctor_command(CLI::App& app, Context& context);
 void add_config_command(CLI::App& app, Context& context);
 void add_chat_command(CLI::App& app, Context& context);
 void add_store_command(CLI::App& app, Context& context);
+void add_migrate_command(CLI::App& app, Context& context);
+void add_handback_command(CLI::App& app, Context& context);
 void add_completion_command(CLI::App& app, Context& context);  // hidden; reads all the others
 
 }  // namespace ringtalk::ctl

@@ -62,6 +62,8 @@ int main(int argc, char** argv) {
   add_config_command(app, context);
   add_chat_command(app, context);
   add_store_command(app, context);
+  add_migrate_command(app, context);
+  add_handback_command(app, context);
   add_completion_command(app, context);
 
   try {
