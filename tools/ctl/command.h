@@ -51,6 +51,7 @@ void add_chat_command(CLI::App& app, Context& context);
 void add_store_command(CLI::App& app, Context& context);
 void add_migrate_command(CLI::App& app, Context& context);
 void add_handback_command(CLI::App& app, Context& context);
+void add_export_command(CLI::App& app, Context& context);
 void add_completion_command(CLI::App& app, Context& context);  // hidden; reads all the others
 
 }  // namespace ringtalk::ctl

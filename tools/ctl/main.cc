@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   add_store_command(app, context);
   add_migrate_command(app, context);
   add_handback_command(app, context);
+  add_export_command(app, context);
   add_completion_command(app, context);
 
   try {

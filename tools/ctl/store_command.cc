@@ -3,11 +3,8 @@
 // Errors  exit 0: the log is sound. 1: it has problems (listed), or it cannot be looked at.
 // Why     the lock is shared and its file never made: several may look at once, also at a read-only copy,
 //         and a server cannot start meanwhile.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
@@ -24,6 +21,7 @@
 #include "store/embedded/verify.h"
 #include "tools/ctl/command.h"
 #include "tools/ctl/printable.h"
+#include "tools/ctl/server_lock.h"
 #include "tools/ctl/table.h"
 
 namespace ringtalk::ctl {
@@ -45,16 +43,6 @@ std::string text_of(Error error) {
     case Errc::os: return std::strerror(error.os);
     default: return fmt::format("error {}", static_cast<int>(error.code));
   }
-}
-
-// Held until the program ends. The server takes the same lock for itself alone.
-Result<void> keep_servers_away(const std::string& directory) {
-  const int fd = ::open((directory + "/LOCK").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return errno == ENOENT ? Result<void>{} : fail_os(errno);
-  if (::flock(fd, LOCK_SH | LOCK_NB) == 0) return {};
-  const int error = errno;
-  ::close(fd);
-  return error == EWOULDBLOCK ? fail(Errc::exists) : fail_os(error);
 }
 
 template <class Action>
