@@ -2,12 +2,12 @@
 // (RINGTALK_TEST_MYSQL, as tests/servers.py sets it); without one its tests are skipped.
 #include <gtest/gtest.h>
 
-#include "contract_world.h"
 #include "engine/fake_disk.h"
 #include "engine/fake_ring.h"
-#include "sql_database.h"
 #include "store/embedded/embedded_store.h"
 #include "store/mysql/mysql_store.h"
+#include "tests/store/contract_world.h"
+#include "tests/store/sql_database.h"
 
 namespace ringtalk::store {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "engine/log.h"
-#include "fake_mysql.h"
 #include "store/mysql/texts.h"
+#include "tests/store/fake_mysql.h"
 
 namespace ringtalk::store {
 namespace {

@@ -4,12 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include "contract_world.h"
 #include "engine/fake_ring.h"
-#include "sql_database.h"
 #include "store/mysql/lane_lock.h"
 #include "store/mysql/schema.h"
 #include "store/mysql/texts.h"
+#include "tests/store/contract_world.h"
+#include "tests/store/sql_database.h"
 
 namespace ringtalk::store {
 namespace {
