@@ -134,7 +134,7 @@ MemberRow to_member(const Rows& rows, size_t row) {
 TokenRow to_token(const Rows& rows, size_t row) {
   TokenRow token{.user = UserId(to_u32(rows.number(row, 0))), .token = {}};
   const uint64_t service = rows.number(row, 1);
-  if (service != sql::kPushServiceIos && service != sql::kPushServiceFcm) return token;
+  if (service != sql::kPushServiceIos && service != sql::kPushServiceAndroid) return token;
   token.token = {service == sql::kPushServiceIos ? PushVendor::ios : PushVendor::android,
                  std::string(rows.text(row, 2))};
   return token;
