@@ -240,14 +240,15 @@ class Link:
                 size = min(size, rules.segment_bytes)
             if rules.bytes_per_s:
                 size = min(size, max(1, rules.bytes_per_s // 20))
-            left = self.left.get(direction)
+            left = self.left.get(direction) if direction in self.proxy.left else None
             if left is not None:
                 size = min(size, left)
                 self.left[direction] -= size
             await loop.sock_sendall(sink, data[place:place + size])
             place += size
             if left is not None and left == size:
-                self.proxy.left.pop(direction, None)
+                del self.proxy.left[direction]
+                self.proxy.struck += 1
                 raise Cut
             if rules.bytes_per_s:
                 await asyncio.sleep(size / rules.bytes_per_s)
@@ -276,7 +277,7 @@ class FaultProxy:
         self.left = {}      # direction -> bytes after which the next link to get there is cut
         self.links = set()
         self.accepted = 0   # links made so far
-        self.struck = 0     # statements at which a link was cut
+        self.struck = 0     # faults of cut_after() and at_statement() that have happened
         self.counts = {}    # statement -> times it went by
         self.listener, self.accepting = None, None
         self.loop = asyncio.new_event_loop()
