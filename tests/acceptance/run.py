@@ -22,6 +22,7 @@ import bad_input  # noqa: F401
 import disk_full  # noqa: F401
 import kernel_fitness  # noqa: F401
 import matrix  # noqa: F401
+import redis_faults  # noqa: F401
 import rows_account  # noqa: F401
 import rows_chat  # noqa: F401
 import rows_clients  # noqa: F401
@@ -36,6 +37,7 @@ import rows_profile  # noqa: F401
 import rows_unread  # noqa: F401
 import server
 import storage
+import store_faults  # noqa: F401
 from registry import ROWS, Context, Skip
 
 _print_lock = threading.Lock()
