@@ -5,8 +5,10 @@ Usage: export_test.py --ringtalkctl PATH --build-dir DIR
 """
 
 import argparse
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -53,7 +55,7 @@ def live(server):
         phone.send(wire.DEVICE_TOKEN_REQ, user_id=0, device_token="ab" * 32, client_type=wire.IOS)
         phone.expect(wire.DEVICE_TOKEN_RES)
         phone.close()
-    status, text = server.http("PATCH", f"/api/v1/users/{carol.id}", {"nick": NICK, "phone": LONG_PHONE})
+    status, text = server.http("PATCH", f"/api/v1/users/{carol.id}", {"nick": NICK})
     assert status == 200, text
     return alice, bob, carol, group
 
@@ -154,6 +156,9 @@ def main():
                 assert "a server is running" in ctl("export-teamtalk", server.data_dir, code=1)
                 assert sql.do("SHOW TABLES") == []
                 server.close()
+                with contextlib.closing(sqlite3.connect(os.path.join(server.data_dir, "ringtalk.db"))) as db:
+                    db.execute("UPDATE user SET phone = ? WHERE id = ?", (LONG_PHONE, people[2].id))
+                    db.commit()  # as somebody's script may
                 said = ctl("export-teamtalk", server.data_dir)
                 assert "44 messages, 2 of them sounds" in said and "1 value cut" in said, said
                 assert all(f"original's form: {u.name}" in said for u in people[:3]), said
