@@ -6,13 +6,13 @@
 #include <map>
 #include <set>
 
-#include "contract_world.h"
 #include "engine/fake_ring.h"
 #include "engine/random.h"
-#include "sql_database.h"
 #include "store/mysql/mysql_store.h"
 #include "store/mysql/schema.h"
 #include "store/redis/write_all.h"
+#include "tests/store/contract_world.h"
+#include "tests/store/sql_database.h"
 
 namespace ringtalk::store {
 namespace {
