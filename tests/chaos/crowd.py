@@ -7,6 +7,7 @@ Thread rule: one thread. Bound: WINDOW sends in flight a connection.
 """
 
 import collections
+import glob
 import random
 import select
 import socket
@@ -18,12 +19,33 @@ from client import fresh_source, require
 from history import group_key, make_body, now_us, pair_key, read_body
 
 WINDOW = 32
-QUIET_S = 10          # what is not there then never comes
+QUIET_S = 25          # what is not there then never comes; longer than a send may take
+STARVED_EVERY_US = 500_000
 LOGIN_S = 30
 REPEAT_US = 40_000_000  # of the 60 s in which a repetition is one message
 LATE_US = 100_000
 UNREAD_CUT_BYTES = 300 * 1024  # a longer answer may have left some out
 SIZES = (0, 0, 100, 100, 2000, 4000)
+
+
+def starved_us(pid):
+    """How long the server's shards and this process have waited for a processor, together."""
+    files = ["/proc/self/schedstat"]
+    for task in glob.glob(f"/proc/{pid}/task/*"):
+        try:
+            with open(task + "/comm", encoding="ascii") as comm:
+                if comm.read().startswith("shard-"):
+                    files.append(task + "/schedstat")
+        except OSError:
+            pass  # it ended
+    total = 0
+    for path in files:
+        try:
+            with open(path, encoding="ascii") as stat:
+                total += int(stat.read().split()[1]) // 1000
+        except OSError:
+            pass
+    return total
 
 
 class Place:
@@ -320,6 +342,7 @@ class Crowd:
         self.hashes = {}
         self.places = {}
         self.looked = now_us()
+        self.starved = self.starved_pid = self.asked_starved = 0
 
     # ---- numbers -------------------------------------------------------------------------------------
 
@@ -366,6 +389,8 @@ class Crowd:
         now = now_us()
         if now - self.looked > LATE_US:
             self.history.write("late", us=now - self.looked)
+        if now - self.asked_starved > STARVED_EVERY_US:
+            self.note_starved(now)
         for descriptor, events in self.poll.poll(wait_s):
             chatter = self.chatters.get(descriptor)
             if chatter and events & select.EPOLLOUT:
@@ -373,6 +398,13 @@ class Crowd:
             if chatter and not chatter.closed and events & ~select.EPOLLOUT:
                 chatter.read()
         self.looked = now_us()
+
+    def note_starved(self, now):
+        """Time in which the shards, or we, were ready to run and had no processor is nobody's delay."""
+        starved = starved_us(self.server.process.pid)
+        if starved - self.starved > LATE_US // 2 and self.starved_pid == self.server.process.pid:
+            self.history.write("late", us=starved - self.starved)
+        self.starved, self.starved_pid, self.asked_starved = starved, self.server.process.pid, now
 
     def turn_until(self, condition, seconds):
         deadline = time.monotonic() + seconds

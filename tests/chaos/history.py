@@ -23,7 +23,8 @@ CRC-32 of all of the body; op 0: a body that nobody can have written.
     members   g, m, t0                 what the server says while no change is on its way
     fault     kind, crash              something was done to the server, which need not decide until
     up        -                        it serves again
-    late      us                       the recorder itself did nothing for so long
+    late      us                       the recorder did nothing for so long, or server and recorder had to
+                                       wait for a processor
     quiet     since, echoed            all that was acknowledged until `since` came to everybody, or never
                                        will; echoed: each session has answered a heartbeat since
     healed    -                        no fault from here on

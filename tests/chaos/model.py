@@ -23,6 +23,7 @@ class World:
         self.heap, self.lines = [], []
         self.users = list(range(1, users + 1))
         self.stored = {}      # conversation -> [(op, author, hash)]
+        self.ids = {}         # op -> id
         self.sessions = {}    # s -> user
         self.arrives = {}     # s -> when its newest frame arrives
         self.numbers = itertools.count(1)
@@ -113,13 +114,12 @@ class World:
         texts = self.stored.setdefault(conversation, [])
         if author not in self.readers(conversation):
             return self.at(MS, lambda: self.outcome("refused", op, session, code=4), session)
-        if self.rng.random() < 0.02 and op not in [text[0] for text in texts]:
+        if self.rng.random() < 0.02 and op not in self.ids:
             return self.at(MS, lambda: self.outcome("refused", op, session, code=2), session)
-        known = [at for at, text in enumerate(texts, 1) if text[0] == op]
-        if known:
-            return self.at(MS, lambda: self.outcome("ok", op, session, id=known[0]), session)
+        if op in self.ids:
+            return self.at(MS, lambda: self.outcome("ok", op, session, id=self.ids[op]), session)
         texts.append((op, author, hash))
-        id = len(texts)
+        id = self.ids[op] = len(texts)
         if conversation in self.members:
             self.cursor[author, conversation] = max(self.cursor.get((author, conversation), 0), id)
         for other, user in self.sessions.items():
@@ -217,9 +217,10 @@ class World:
         for op, _session in list(self.flying):
             author, conversation, hash = self.known[op]
             texts = self.stored.setdefault(conversation, [])
-            fresh = op not in [text[0] for text in texts] and author in self.readers(conversation)
+            fresh = op not in self.ids and author in self.readers(conversation)
             if fresh and self.rng.random() < 0.5:
                 texts.append((op, author, hash))
+                self.ids[op] = len(texts)
         for key, when in self.marked_at.items():
             if self.now - when < 400 * MS and self.rng.random() < 0.5:
                 own = [id for id, text in enumerate(self.stored.get(key[1], ()), 1) if text[1] == key[0]]
