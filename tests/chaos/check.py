@@ -179,6 +179,7 @@ class Check:
         self.waiting = {}       # (op, session) -> when
         self.spans = []         # [begin, end] in which nobody can be held to a deadline
         self.crashes = []
+        self.failing = False    # between a crash and the next start
         self.timelines = collections.defaultdict(Timeline)  # (group, user)
         self.changes = {}
         self.groups = collections.defaultdict(set)  # group -> users it ever had
@@ -358,6 +359,10 @@ class Check:
         self.settle(time, event, 1)
 
     def on_unchanged(self, time, event):
+        # While its disk fails the server says no to a change whose sync failed, and cannot know: the next
+        # start may find it written.
+        if self.failing:
+            return self.on_doubt(time, event)
         self.settle(time, event, 0)
 
     def on_doubt(self, _time, event):
@@ -379,10 +384,12 @@ class Check:
     def on_fault(self, time, event):
         if event.get("crash"):
             self.crashes.append(time)
+            self.failing = True
         self.spans.append([time, NEVER])
 
     def on_up(self, time, _event):
         self.spans[-1][1] = time
+        self.failing = False
 
     def on_late(self, time, event):
         self.spans.append([time - event["us"], time])
