@@ -187,8 +187,9 @@ class World:
         before = self.buffers_ran_out()
         for _ in range(FLOODS_MAX):
             self.flood_frozen()
+            self.load()
             if self.buffers_ran_out() > before:
-                return
+                return self.crowd.quiet()
         raise Failure("no flood exhausted the receive buffers")
 
     def flood_frozen(self):
@@ -198,7 +199,6 @@ class World:
         self.crowd.load(self.rng.uniform(0.2, 0.6), self.server.running)
         self.server.process.send_signal(signal.SIGCONT)
         self.history.write("up")
-        self.crowd.quiet()
 
     def buffers_ran_out(self):
         """How often a receive ended for want of a buffer."""

@@ -177,6 +177,7 @@ class Check:
         self.conversation_of = [None]
         self.resent = collections.defaultdict(set)  # op -> sessions of its repetitions
         self.waiting = {}       # (op, session) -> when
+        self.fault = None       # the newest of these that was declared
         self.spans = []         # [begin, end] in which nobody can be held to a deadline
         self.crashes = []
         self.failing = False    # between a crash and the next start
@@ -385,10 +386,11 @@ class Check:
         if event.get("crash"):
             self.crashes.append(time)
             self.failing = True
-        self.spans.append([time, NEVER])
+        self.fault = [time, NEVER]
+        self.spans.append(self.fault)
 
     def on_up(self, time, _event):
-        self.spans[-1][1] = time
+        self.fault[1] = time
         self.failing = False
 
     def on_late(self, time, event):

@@ -19,7 +19,7 @@ from client import fresh_source, require
 from history import group_key, make_body, now_us, pair_key, read_body
 
 WINDOW = 32
-QUIET_S = 25          # what is not there then never comes; longer than a send may take
+QUIET_S = 60          # what is not there then never comes; longer than a send may take
 STARVED_EVERY_US = 500_000
 LOGIN_S = 30
 REPEAT_US = 40_000_000  # of the 60 s in which a repetition is one message
@@ -567,6 +567,9 @@ class Crowd:
     def quiet(self):
         """Nobody does anything until everything has its outcome and everybody his messages, or never will."""
         self.turn_until(lambda: not any(one.sends or one.asks for one in self.chatters.values()), QUIET_S)
+        for chatter in list(self.chatters.values()):
+            if chatter.sends or chatter.asks:
+                chatter.close("cut")  # forgotten by the server: nobody waits for it again
         for chatter in self.live():
             chatter.beat()
         echoed = self.turn_until(lambda: all(one.beats == 0 for one in self.live()), QUIET_S)

@@ -233,6 +233,7 @@ class World:
             self.write("doubt", x=self.open_change(group))
         self.changing.clear()
         self.now += 10 * MS
+        self.write("late", us=MS)
         self.write("up")
         for group, members in self.members.items():
             self.write("members", g=group, m=sorted(members), t0=self.now)
