@@ -10,7 +10,8 @@
 // Claims  A connection hears the messages of a group with rising ids, never one twice, never its own.
 //         A message begun and acknowledged while a user was surely in, and his connection logged in, is
 //         with it when all is quiet, or it was closed; one begun and acknowledged while he was surely out
-//         never is. None is acknowledged to who was surely out all the while.
+//         never is. None is acknowledged to who was surely out all the while, and what is acknowledged to
+//         who was taken out meanwhile comes before all that was begun after his removal.
 //         Members in memory, in the store and in the model agree; a restart changes nothing, a member's
 //         history begins with his first message and has no gap, whatever his connections missed, and unread
 //         counts follow from the members' first messages and what they wrote.
@@ -471,6 +472,7 @@ class Simulation {
       if (message.acked != kForever) {
         EXPECT_FALSE(author.surely(Is::out, message.begun, message.acked))
             << "a stranger's message " << message.id << " to group " << message.group;
+        check_not_behind_his_removal(message);
       }
       const bool open = connections_[message.by].state == Connection::State::open;
       if (!open || message.acked != kForever || quiet_ns_ - message.begun_ns > 3 * kNsPerS)
@@ -479,6 +481,18 @@ class Simulation {
           << "a send without answer: message " << &message - messages_.data() << " of user "
           << message.author << " to group " << message.group;
       EXPECT_EQ(message.id, 0u) << "delivered, not acknowledged";
+    }
+  }
+
+  // What he began before he was surely out may still be stored, but not behind what was begun after that.
+  void check_not_behind_his_removal(const Message& message) {
+    for (const Span& span : members_[{message.group, message.author}].spans) {
+      if (span.is != Is::out || message.acked < span.from || message.acked > span.to) continue;
+      for (const Message& other : messages_)
+        if (other.group == message.group && other.begun > span.from && other.id != 0) {
+          EXPECT_LT(message.id, other.id)
+              << "user " << message.author << " wrote behind his removal";
+        }
     }
   }
 
