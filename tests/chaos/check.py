@@ -386,8 +386,9 @@ class Check:
         if event.get("crash"):
             self.crashes.append(time)
             self.failing = True
-        self.fault = [time, NEVER]
-        self.spans.append(self.fault)
+        if self.fault is None or self.fault[1] != NEVER:  # else it died again before it served
+            self.fault = [time, NEVER]
+            self.spans.append(self.fault)
 
     def on_up(self, time, _event):
         self.fault[1] = time
