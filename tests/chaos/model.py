@@ -31,7 +31,7 @@ class World:
         self.known = {}       # op -> (author, conversation, hash)
         self.flying = {}      # (op, s) -> True
         self.doubtful = []
-        self.cursor, self.marked_at = {}, {}
+        self.cursor, self.marked_at, self.sure = {}, {}, {}  # sure: what a crash leaves in any case
         self.members, self.first = {}, {}
         self.changes = 0
         self.changing = set()
@@ -159,8 +159,11 @@ class World:
         newest = len(self.stored[conversation])
         id = self.rng.choice((0, self.rng.randint(1, newest)))
         self.write("mark", s=session, u=user, c=conversation, id=id)
-        self.cursor[user, conversation] = max(self.cursor.get((user, conversation), 0), id or newest)
-        self.marked_at[user, conversation] = self.now
+        key = user, conversation
+        if self.now - self.marked_at.get(key, 0) >= 400 * MS:
+            self.sure[key] = self.cursor.get(key, 0)
+        self.cursor[key] = max(self.cursor.get(key, 0), id or newest)
+        self.marked_at[key] = self.now
 
     def unread(self, session):
         user, asked, counts = self.sessions[session], self.now, {}
@@ -224,7 +227,8 @@ class World:
         for key, when in self.marked_at.items():
             if self.now - when < 400 * MS and self.rng.random() < 0.5:
                 own = [id for id, text in enumerate(self.stored.get(key[1], ()), 1) if text[1] == key[0]]
-                self.cursor[key] = max(own, default=0) if key[1] in self.members else 0
+                written = max(own, default=0) if key[1] in self.members else 0
+                self.cursor[key] = max(written, self.sure.get(key, 0))
         self.now += MS
         users = [self.sessions[session] for session in list(self.sessions)]
         for session in list(self.sessions):
