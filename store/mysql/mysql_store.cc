@@ -41,28 +41,17 @@ Result<void> MySqlStore::read_page(const PageRequest& request) {
   return owner_.reader_.read(shard_, request, conversations_->get(request.conversation), sink_);
 }
 
-// There is room: waiting ones were counted.
-void MySqlStore::start_pages() {
+// There is room: waiting ones were counted. A batch that nobody decides (the server takes nothing) is not
+// waited for beyond its rows' deadlines: what is durable is shown.
+void MySqlStore::start_pages(uint64_t now_ns) {
   decided_ = lane_.decided();
   std::erase_if(waiting_, [&](const Waiting& waiting) {
-    if (waiting.batch > decided_) return false;
+    if (waiting.batch > decided_ && now_ns < waiting.until_ns) return false;
     const auto started = owner_.reader_.read(
         shard_, waiting.request, conversations_->get(waiting.request.conversation), sink_);
     RT_ASSERT(started.has_value());
     return true;
   });
-}
-
-void MySqlStore::drop_late_pages(uint64_t now_ns) {
-  for (size_t i = 0; i < waiting_.size();) {
-    if (now_ns < waiting_[i].until_ns) {
-      ++i;
-      continue;
-    }
-    const uint64_t cookie = waiting_[i].request.cookie;
-    waiting_.erase(waiting_.begin() + static_cast<long>(i));
-    sink_.on_page(cookie, Error::from_errno(EIO), {});
-  }
 }
 
 Head MySqlStore::head(ConversationId conversation) const {
@@ -87,15 +76,12 @@ void MySqlStore::on_turn(uint64_t now_ns) {
   owner_.reader_.collect(shard_);
   relational_->collect(shard_);
   lane_.on_turn(now_ns);
-  if (!waiting_.empty() && lane_.decided() != decided_) start_pages();
+  if (!waiting_.empty() && lane_.decided() != decided_) start_pages(now_ns);
 }
 
 void MySqlStore::on_tick(uint64_t now_ns) {
   lane_.on_tick(now_ns);
-  if (!waiting_.empty()) {
-    start_pages();
-    drop_late_pages(now_ns);
-  }
+  if (!waiting_.empty()) start_pages(now_ns);
   if (shard_ == 0) look_around(now_ns);
 }
 

@@ -65,8 +65,7 @@ class MySqlStore final : public RelationalCalls<MySqlRelational> {
   MySqlStore(MySqlStores& owner, uint32_t shard, LoadedShard loaded, engine::Metrics& metrics,
              Sink& sink);
 
-  void start_pages();
-  void drop_late_pages(uint64_t now_ns);
+  void start_pages(uint64_t now_ns);
   void look_around(uint64_t now_ns);
   template <class T, class Tell>
   Callback<T> telling(Callback<T> done, Tell tell);

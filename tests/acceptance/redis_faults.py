@@ -52,7 +52,7 @@ class Mirrored(Deployment):
         """What Redis says otherwise than the wire and MySQL do; nobody writes meanwhile."""
         out = []
         for writer in self.traffic.writers:
-            with log_in(self.server, writer.reader) as client:
+            with log_in(self.server, writer.reader, wire.ANDROID) as client:  # beside his PC
                 kind, peer = ((wire.GROUP, writer.group) if writer.group else (wire.SINGLE, writer.author.id))
                 entry = client.unread_all().get((kind, peer))
             wanted = {"newest": len(writer.acked), "unread": entry["unread_cnt"] if entry else 0}

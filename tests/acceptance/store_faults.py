@@ -372,7 +372,7 @@ def read_only(ctx):
             with log_in(site.server, two) as client:  # reading needs no writing
                 require(client.list(one.id), "no history while the server is read-only")
             busy = site.traffic.writers[1]  # nor where somebody tries all the time
-            with log_in(site.server, busy.reader) as client:
+            with log_in(site.server, busy.reader, wire.ANDROID) as client:  # beside his PC
                 require(client.list(busy.author.id), "no history of a conversation in which sends wait")
             site.sql("SET GLOBAL read_only = 0")
             took.append(site.traffic.resumed(site.answers))
