@@ -34,6 +34,7 @@ LOAD_LONG_S = 25    # the second try of a name that was not reached
 REPEAT_WINDOW_S = 45
 
 
+ON_MYSQL = "mysql_"  # those of the other store: this load is on the embedded one
 FIRST_START = ("secret_key_",)  # names of kill-points that no later start and no load passes
 
 
@@ -324,6 +325,8 @@ def main():
     names = args.only.split(",") if args.only else list_points(ringtalkd)
     rng = random.Random(args.seed)
     passed = failed = 0
+    skipped = [name for name in names if name.startswith(ON_MYSQL)]
+    names = [name for name in names if name not in skipped]
     for turn in range(args.rounds):
         for i, name in enumerate(names):
             passage = 1 if turn == 0 and i % 2 == 0 else rng.randint(1, 20 if turn else 4)
@@ -342,7 +345,9 @@ def main():
             else:
                 passed += 1
                 print(f"{name}:{passage} ok: {text}", flush=True)
-    print(f"{passed} passed, {failed} failed")
+    for name in skipped:
+        print(f"{name} skipped: it is the store's on MySQL")
+    print(f"{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""))
     return 1 if failed else 0
 
 
