@@ -1,6 +1,7 @@
 #include "store/embedded/sqlite.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,11 +55,78 @@ int write_again(sqlite3_file& file) {
   return size > 0 ? file.pMethods->xSync(&file, SQLITE_SYNC_NORMAL) : SQLITE_OK;
 }
 
+// SQLite's own VFS, but a part of the shared memory that the disk has no room for is an error. SQLite
+// makes room for the last byte of each 4 KiB only: on a file system of smaller blocks the rest are
+// holes, and a store into a hole of a full disk is a SIGBUS.
+class PopulatedVfs {
+ public:
+  static const char* name() {
+    static PopulatedVfs vfs;
+    return vfs.vfs_.zName;
+  }
+
+ private:
+  PopulatedVfs() {
+    sqlite3_vfs* system = sqlite3_vfs_find(nullptr);
+    RT_ASSERT(system != nullptr);
+    vfs_           = *system;
+    vfs_.zName     = "ringtalk-populated";
+    vfs_.xOpen     = open;
+    vfs_.pNext     = nullptr;
+    system_open()  = system->xOpen;
+    const int code = sqlite3_vfs_register(&vfs_, 0);
+    RT_ASSERT(code == SQLITE_OK);
+  }
+
+  static decltype(sqlite3_vfs::xOpen)& system_open() {
+    static decltype(sqlite3_vfs::xOpen) open = nullptr;
+    return open;
+  }
+
+  static int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags,
+                  int* out_flags) {
+    const int code = system_open()(vfs, path, file, flags, out_flags);
+    if (code != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0) return code;
+    static const sqlite3_io_methods* const system = file->pMethods;  // one kind of local file
+    static const sqlite3_io_methods populated     = [] {
+      sqlite3_io_methods methods = *system;
+      methods.xShmMap            = map_populated;
+      return methods;
+    }();
+    RT_ASSERT(file->pMethods == system && system->iVersion >= 2);
+    system_map()   = system->xShmMap;
+    file->pMethods = &populated;
+    return code;
+  }
+
+  static decltype(sqlite3_io_methods::xShmMap)& system_map() {
+    static decltype(sqlite3_io_methods::xShmMap) map = nullptr;
+    return map;
+  }
+
+  static int map_populated(sqlite3_file* file, int part, int bytes, int extend,
+                           void volatile** at) {
+    const int code = system_map()(file, part, bytes, extend, at);
+    if (code != SQLITE_OK || *at == nullptr) return code;
+    void* const memory = const_cast<void*>(*at);
+    // EINVAL: memory that is not of the file, or a kernel that cannot; neither is a full disk.
+    if (::madvise(memory, static_cast<size_t>(bytes), MADV_POPULATE_WRITE) == 0 || errno == EINVAL)
+      return code;
+    *at = nullptr;
+    return SQLITE_IOERR_SHMSIZE;
+  }
+
+  sqlite3_vfs vfs_{};
+};
+
 }  // namespace
 
-Sqlite::~Sqlite() {
+Sqlite::~Sqlite() { close(); }
+
+void Sqlite::close() {
   const int code = sqlite3_close(db_);
   RT_ASSERT(code == SQLITE_OK);  // else a statement outlived its database
+  db_ = nullptr;
 }
 
 Result<void> Sqlite::open(const Options& options) {
@@ -67,13 +135,28 @@ Result<void> Sqlite::open(const Options& options) {
   if (options.vfs_name.empty()) {
     if (auto created = create_private(options.path); !created) return created;
   }
+  if (auto connected = connect(); !connected) return connected;
+  if (options.exclusive) return {};
+  // The first look maps the shared memory. On a full disk there is none: alone it goes without.
+  const int code = sqlite3_exec(db_, "PRAGMA schema_version", nullptr, nullptr, nullptr);
+  if (code != SQLITE_IOERR_SHMSIZE)
+    return {};  // any other error comes again, to who can say what it is
+  engine::log::warn("sqlite_exclusive",
+                    {{"file", options.path}, {"why", "no room for shared memory"}});
+  close();
+  options_.exclusive = true;
+  return connect();
+}
+
+Result<void> Sqlite::connect() {
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                     SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
-  const int code = sqlite3_open_v2(options.path.c_str(), &db_, flags,
-                                   options.vfs_name.empty() ? nullptr : options.vfs_name.c_str());
+  const char* const vfs =
+      options_.vfs_name.empty() ? PopulatedVfs::name() : options_.vfs_name.c_str();
+  const int code = sqlite3_open_v2(options_.path.c_str(), &db_, flags, vfs);
   if (code != SQLITE_OK) return std::unexpected(error_of(code));
   sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, kValueBytesMax);
-  sqlite3_busy_timeout(db_, options.busy_ms);
+  sqlite3_busy_timeout(db_, options_.busy_ms);
   // Closing must not write either, until the file is known to be ours.
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
@@ -81,8 +164,8 @@ Result<void> Sqlite::open(const Options& options) {
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
-  return execute(options.exclusive ? "PRAGMA trusted_schema=OFF; PRAGMA locking_mode=EXCLUSIVE"
-                                   : "PRAGMA trusted_schema=OFF");
+  return execute(options_.exclusive ? "PRAGMA trusted_schema=OFF; PRAGMA locking_mode=EXCLUSIVE"
+                                    : "PRAGMA trusted_schema=OFF");
 }
 
 Result<void> Sqlite::renew_wal() {

@@ -31,9 +31,11 @@ class Sqlite {
 
   struct Options {
     std::string path;
-    std::string vfs_name;    // empty: SQLite's own
-    int busy_ms    = 2000;   // how long a lock of another process is waited for
-    bool exclusive = false;  // for a VFS without shared memory: nobody else may open the file
+    std::string vfs_name;  // empty: SQLite's own
+    int busy_ms = 2000;    // how long a lock of another process is waited for
+    // Nobody else may open the file: for a VFS without shared memory, and what a file is opened as
+    // anyway when the disk has no room for it (logged: sqlite_exclusive).
+    bool exclusive = false;
   };
 
   Sqlite() = default;
@@ -65,6 +67,8 @@ class Sqlite {
   Error error_of(int code);
 
  private:
+  Result<void> connect();
+  void close();
   static int on_commit(void* self, sqlite3* db, const char* name, int wal_pages);
 
   sqlite3* db_ = nullptr;

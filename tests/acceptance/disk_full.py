@@ -264,9 +264,13 @@ def fill_and_free(ctx, disk):
         load.until_refused(pairs, disk)
         server.term()  # an orderly stop with nothing free
         remarks.append(verify(server))
-        disk.free()
+        disk.fill(0)  # what the stop gave back, SQLite's shared memory with it
         server.start()
         connect()
+        load.until_refused(pairs, disk)
+        reads_go_on(server, typed, pairs)
+        disk.free()
+        load.resumes(pairs)
         for pair in pairs:
             pair.check(server)
         require_equal(load.round(pairs, 1)[0], len(pairs), "acknowledged after the restart")
