@@ -32,7 +32,7 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BULK = 2000
+BULK = 500
 SAMPLE_RATE = 1000  # messages per second while all are connected
 STOP_SECONDS_MAX = 60
 BYSTANDERS = 20  # connections outside the group

@@ -42,6 +42,7 @@ import urllib.request
 import ratios
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BULK_USERS = 500  # what the server takes in one request
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 40
 BATCHES = (1, 8, 64, 256, 1024)
@@ -190,9 +191,12 @@ class Bench:
 
     def make_users(self, server, count):
         """Users and their tokens; their ids."""
-        users = [{"name": f"u{i:06d}", "nick": f"u{i:06d}"} for i in range(1, count + 1)]
-        answer = self.ask(server, "/api/v1/users:bulk", {"users": users, "tokens": True})
-        made = answer["users"] if answer else []
+        made = []
+        for first in range(1, count + 1, BULK_USERS):
+            names = [f"u{i:06d}" for i in range(first, min(first + BULK_USERS, count + 1))]
+            answer = self.ask(server, "/api/v1/users:bulk",
+                              {"users": [{"name": name, "nick": name} for name in names], "tokens": True})
+            made += answer["users"] if answer else []
         if len(made) != count:
             raise SetupError(f"users:bulk: asked for {count}, got {len(made)}")
         lines = (f"{user['id']} {user['name']} {user['token']}\n" for user in made)

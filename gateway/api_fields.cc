@@ -61,6 +61,42 @@ std::string shown(std::string_view key) {
   return std::string(key);
 }
 
+// The first key that an object has twice. A pass of its own: the parser with a callback looks through a
+// whole list at the end of each of its objects.
+class KeyWatch : public nlohmann::json_sax<json> {
+ public:
+  const std::string& twice() const { return twice_; }
+
+  bool start_object(size_t) override {
+    open_.emplace_back();
+    return true;
+  }
+  bool key(std::string& name) override {
+    if (twice_.empty() && !open_.back().insert(name).second) twice_ = name;
+    return true;
+  }
+  bool end_object() override {
+    open_.pop_back();
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(json::binary_t&) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+ private:
+  std::vector<std::set<std::string, std::less<>>> open_;  // keys of the objects that are open
+  std::string twice_;
+};
+
 int hex(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -90,22 +126,11 @@ ParsedJson parse_object(std::string_view text) {
   const json discarded(json::value_t::discarded);
   if (const std::string_view wrong = wrong_outline(text); !wrong.empty())
     return {discarded, std::string(wrong)};
-  std::vector<std::set<std::string, std::less<>>> keys;  // of the objects that are open
-  std::string twice;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) {
-      keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::key && twice.empty()) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) twice = key;
-    }
-    return true;
-  };
-  json value = json::parse(text, watch, /*allow_exceptions=*/false);
+  KeyWatch watch;
+  if (!json::sax_parse(text, &watch)) return {discarded, std::string(kNoJson)};
+  json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!value.is_object()) return {discarded, std::string(kNoJson)};
-  if (!twice.empty()) return {discarded, shown(twice) + ": twice"};
+  if (!watch.twice().empty()) return {discarded, shown(watch.twice()) + ": twice"};
   return {std::move(value), {}};
 }
 

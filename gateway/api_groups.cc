@@ -23,6 +23,7 @@ constexpr TextRule kName{.characters_min = 1, .characters_max = shard::kGroupTex
 constexpr TextRule kAvatar{.characters_max = shard::kGroupTextMax};
 constexpr uint32_t kListDefault = 100;
 constexpr uint32_t kListMax     = 1000;
+constexpr uint32_t kPageMax = 200;  // groups, whatever was asked for: each costs its shard some us
 
 json group_json(const store::Group& group) {
   return {{"id", raw(group.id)},
@@ -70,7 +71,8 @@ std::vector<UserId> AdminApi::read_users(Fields& fields, std::string_view key) {
 void AdminApi::list_groups(const Call& call) {
   Query query(call.request.query);
   const auto after = query.number("after", 0, UINT32_MAX).value_or(0);
-  const auto limit = query.number("limit", 1, kListMax).value_or(kListDefault);
+  const auto limit =
+      std::min<uint64_t>(kPageMax, query.number("limit", 1, kListMax).value_or(kListDefault));
   if (const std::string wrong = query.wrong(); !wrong.empty())
     return fail(call.connection, 400, wrong);
   check(call.connection,

@@ -260,8 +260,8 @@ def over_twenty_thousand(ctx):
     """Lists are cut at 20,000; up to there all hear of a change, beyond it the changed alone; chat works."""
     with ctx.server({"limits": {**FREE["limits"], "group_members_max": 100_000}}, label="GL1") as server:
         made = []
-        for start in range(0, 20_040, 5010):
-            names = [{"name": f"many{n}", "nick": "x"} for n in range(start, start + 5010)]
+        for start in range(0, 20_040, 334):
+            names = [{"name": f"many{n}", "nick": "x"} for n in range(start, start + 334)]
             answer = groups.api(server, "POST", "users:bulk", {"users": names}, 201)
             made += [one["id"] for one in answer["users"]]
         a, b, c, d = server.make_users(4)

@@ -14,7 +14,7 @@
 namespace ringtalk::loadgen {
 namespace {
 
-constexpr uint32_t kBulkUsers = 20'000;  // what the server takes in one request
+constexpr uint32_t kBulkUsers = 500;  // what the server takes in one request
 
 bool take(const nlohmann::json& row, Account& account) {
   if (!row.is_object() || !row.contains("id") || !row.contains("name") || !row.contains("token"))
@@ -36,7 +36,7 @@ Accounts make_accounts(Admin& admin, const std::string& prefix, uint32_t count) 
   while (accounts.list.size() < count) {
     const uint32_t bulk =
         std::min<uint32_t>(kBulkUsers, count - static_cast<uint32_t>(accounts.list.size()));
-    // By hand: a JSON tree of 20,000 objects would take longer than the request.
+    // By hand: a JSON tree of the objects would take longer than the request.
     std::string body = R"({"tokens":true,"users":[)";
     for (uint32_t i = 0; i < bulk; ++i)
       fmt::format_to(std::back_inserter(body), R"({}{{"name":"{}{}"}})", i == 0 ? "" : ",", prefix,
