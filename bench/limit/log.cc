@@ -189,14 +189,14 @@ Variant parse_variant(const Flags& flags, const std::string& text) {
   for (size_t i = 0; i < kVariantNames.size(); ++i) {
     if (text == kVariantNames[i]) return static_cast<Variant>(i);
   }
-  flags.usage("--variants: link, direct, plain");
+  flags.usage("--variants: ring, direct, plain");
 }
 
 int run(int argc, char** argv) {
   Flags flags(argc, argv,
               {{"--dir", "DIR for the log file"},
                {"--batches", "LIST of records per commit (1,8,64,256,1024)"},
-               {"--variants", "LIST (link,direct,plain)"},
+               {"--variants", "LIST (ring,direct,plain)"},
                {"--record", "BYTES per record (200)"},
                {"--seconds", "SECONDS per cell (2)"},
                {"--file-mib", "MIB (256)"}});
@@ -207,7 +207,7 @@ int run(int argc, char** argv) {
   if (record_bytes < 8 || record_bytes > 65536) flags.usage("--record: 8 to 65536");
   if (file_bytes > uint64_t{16} << 30) flags.usage("--file-mib: at most 16384");
   std::string path = flags.text("--dir") + "/limit_log." + std::to_string(getpid());
-  for (const std::string& name : split(flags.text("--variants", "link,direct,plain"))) {
+  for (const std::string& name : split(flags.text("--variants", "ring,direct,plain"))) {
     Variant variant = parse_variant(flags, name);
     int open_flags  = variant == Variant::direct ? O_WRONLY | O_DIRECT | O_DSYNC : O_WRONLY;
     int fd          = open_zero_filled(path, file_bytes, open_flags);
