@@ -20,10 +20,11 @@ _mysql = None  # the MariaDB of all servers that need none of their own
 _make_schema = None
 
 
-def use(store, build_dir):
+def use(store, build_dir, mysql=None):
+    """mysql: a MariaDB that runs already."""
     global _mysql, _make_schema
     if store == "mysql" and _mysql is None:
-        _mysql = servers.MariaDb()
+        _mysql = mysql or servers.MariaDb()
         _make_schema = os.path.join(os.path.abspath(build_dir), "tests", "acceptance", "make_schema")
 
 
