@@ -143,6 +143,6 @@ class MySqlStorage:
 
     def close(self):
         if self.mysql is _mysql:
-            self.mysql.sql(f"DROP DATABASE {self.name}")
+            self.mysql.sql(f"DROP DATABASE IF EXISTS {self.name}")  # a server may be closed twice
         else:
             self.mysql.close()
