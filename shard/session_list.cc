@@ -237,7 +237,10 @@ void SessionList::on_page(uint64_t cookie, Error error, std::span<const store::M
   found.type                    = message.type;
   const Bytes body              = shown_body(message);
   found.bytes                   = static_cast<uint32_t>(body.size());
-  if (message.msg_id == found.newest && IM::BaseDefine::MsgType_IsValid(message.type)) {
+  // An older one: the newest is damaged, or hidden, which is no reason to leave the conversation out.
+  const bool last = message.msg_id == found.newest ||
+                    context_.store.head(tally.conversations[one.row]).hidden > 0;
+  if (last && IM::BaseDefine::MsgType_IsValid(message.type)) {
     const auto head = std::as_bytes(std::span(&found, 1));
     tally.found.insert(tally.found.end(), head.begin(), head.end());
     tally.found.insert(tally.found.end(), body.begin(), body.end());

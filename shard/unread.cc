@@ -167,7 +167,9 @@ void Unread::on_ask(uint32_t from, const UnreadAsk& ask) {
     // Nothing is to be looked up at the position.
     const bool plain = item.wanted.conversation.is_group() && item.head.hidden == 0;
     item.counted     = item.wanted.cursor == 0 || plain;
-    if (item.counted && (item.count = count_of(ask.user, item, 0, 0)) == 0) continue;
+    if (item.counted &&
+        (item.count = count_of(ask.user, item, {.msg_id = item.wanted.cursor})) == 0)
+      continue;
     tally.items.push_back(item);
   }
   std::ranges::sort(tally.items, [](const Item& a, const Item& b) {
@@ -235,9 +237,16 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
   if (error.code != Errc::ok && error.code != Errc::corrupt) tally.failed = true;
   if (!page.empty() && item.counted) {
     list(tally, item, page.front());
-  } else if (!page.empty()) {
-    item.counted = true;
-    item.count   = count_of(tally.user, item, page.front().small_count, page.front().hidden);
+  } else if (!item.counted && (!page.empty() || error.code == Errc::ok)) {
+    item.counted     = true;
+    store::Head read = {.msg_id = item.wanted.cursor};
+    // Nothing visible may have the position itself: what lies between is not read, but not to be seen either.
+    if (item.head.hidden > 0) read.msg_id = page.empty() ? 0 : page.front().msg_id;
+    if (!page.empty()) {
+      read.small_count = page.front().small_count;
+      read.hidden      = page.front().hidden;
+    }
+    item.count = count_of(tally.user, item, read);
     if (item.count > 0 && !tally.failed) {
       read(cookie);
       return advance(index);
@@ -247,14 +256,14 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
   advance(index);
 }
 
-uint32_t Unread::count_of(UserId user, const Item& item, uint32_t small_read,
-                          uint32_t hidden_read) {
-  const uint32_t since  = item.head.newest - item.wanted.cursor;
-  const uint32_t hidden = item.head.hidden - hidden_read;
+// What others wrote and he can see, behind what he has read.
+uint32_t Unread::count_of(UserId user, const Item& item, const store::Head& read) {
+  const uint32_t since  = item.head.newest - read.msg_id;
+  const uint32_t hidden = item.head.hidden - read.hidden;
   if (item.wanted.conversation.is_group()) return since > hidden ? since - hidden : 0;
-  const uint32_t small = item.head.small_count - small_read;
-  const uint32_t own   = user == item.wanted.conversation.small() ? small : since - small;
-  return since - own > hidden ? since - own - hidden : 0;
+  const uint32_t small = item.head.small_count - read.small_count;
+  if (user != item.wanted.conversation.small()) return small;
+  return since > small + hidden ? since - small - hidden : 0;
 }
 
 void Unread::list(Tally& tally, const Item& item, const store::Message& newest) {

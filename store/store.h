@@ -59,8 +59,8 @@ struct Message {
   UserId author{};
   uint32_t time        = 0;
   uint8_t type         = 0;
-  uint32_t small_count = 0;  // messages of the smaller id among 1…msg_id (1:1)
-  uint32_t hidden      = 0;  // hidden messages among 1…msg_id
+  uint32_t small_count = 0;  // visible messages of the smaller id among 1…msg_id (1:1)
+  uint32_t hidden      = 0;  // ids among 1…msg_id that no visible message has
   Bytes body;                // valid during the call
 };
 

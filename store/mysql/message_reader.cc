@@ -28,11 +28,15 @@ const TableTexts kTheirsGroup(
     "SELECT msgId, userId, created, type, content FROM IMGroupMessage_{} "
     "WHERE groupId = ? AND status = 0 AND msgId <= ? AND rtSeq IS NULL "
     "ORDER BY msgId DESC, created DESC, id DESC LIMIT ?");
-// Between a row of the original's and the take-over: ids that visible messages have, and that those of the
-// smaller user have.
+// Between a row of the original's and the take-over: ids that visible messages have, and those of the smaller
+// user. Of rows that share an id the last one is the message.
 const TableTexts kAboveSingle(
-    "SELECT COUNT(DISTINCT msgId), COUNT(DISTINCT IF(fromId = ?, msgId, NULL)) FROM IMMessage_{} "
-    "WHERE relateId = ? AND status = 0 AND msgId > ? AND msgId <= ? AND rtSeq IS NULL");
+    "SELECT COUNT(DISTINCT m.msgId), COUNT(DISTINCT IF(m.fromId = ? AND NOT EXISTS ("
+    "SELECT 1 FROM IMMessage_{} l WHERE l.relateId = m.relateId AND l.status = 0 AND l.msgId = "
+    "m.msgId "
+    "AND l.rtSeq IS NULL AND (l.created > m.created OR (l.created = m.created AND l.id > m.id))), "
+    "m.msgId, NULL)) FROM IMMessage_{} m "
+    "WHERE m.relateId = ? AND m.status = 0 AND m.msgId > ? AND m.msgId <= ? AND m.rtSeq IS NULL");
 const TableTexts kAboveGroup(
     "SELECT COUNT(DISTINCT msgId), COUNT(IF(userId = ?, NULL, NULL)) FROM IMGroupMessage_{} "
     "WHERE groupId = ? AND status = 0 AND msgId > ? AND msgId <= ? AND rtSeq IS NULL");
