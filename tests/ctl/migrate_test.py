@@ -100,6 +100,19 @@ class Deployment:
             words += ["--redis-pool", f"{pool}={self.world.redis.address}/{number}"]
         return words
 
+    def dbproxy_conf(self, more=""):
+        """The path of the original's file about it."""
+        path = os.path.join(self.world.folder.name, f"{self.database}.conf")
+        host, port = self.world.redis.address.split(":")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(f"teamtalk_master_host={self.world.host}\nteamtalk_master_port={self.world.port}\n"
+                      f"teamtalk_master_dbname={self.database}\nteamtalk_master_username={self.world.user}\n"
+                      f"teamtalk_master_password={self.world.password}\n{more}")
+            for pool, number in layout.REDIS_NUMBERS[self.options.numbering].items():
+                out.write(f"{pool}_host={host}\n{pool}_port={port}\n{pool}_db={number}\n"
+                          f"{pool}_maxconncnt=8\n")
+        return path
+
     def start(self, *words, options=None):
         return subprocess.Popen([self.world.ctl, *words, *(options or self.options_of_ctl())],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -628,14 +641,7 @@ def without_redis(world):
 
 def from_dbproxy_conf(world):
     site = world.site(**SMALL)
-    path = os.path.join(world.folder.name, "dbproxyserver.conf")
-    host, port = world.redis.address.split(":")
-    with open(path, "w", encoding="utf-8") as out:
-        out.write(f"teamtalk_master_host={world.host}\nteamtalk_master_port={world.port}\n"
-                  f"teamtalk_master_dbname={site.database}\nteamtalk_master_username={world.user}\n"
-                  f"teamtalk_master_password={world.password}\nteamtalk_slave_host=other.example\n")
-        for pool, number in layout.REDIS_NUMBERS["installer"].items():
-            out.write(f"{pool}_host={host}\n{pool}_port={port}\n{pool}_db={number}\n{pool}_maxconncnt=8\n")
+    path = site.dbproxy_conf("teamtalk_slave_host=other.example\n")
     sections = site.ctl("migrate", "--print-config", options=["--dbproxy-conf", path])
     assert f"database = \"{site.database}\"" in sections and "group_member_db = 5" in sections, sections
     assert "read_host = " in sections and "\npassword" not in sections, sections

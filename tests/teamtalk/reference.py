@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import servers  # noqa: E402
 from teamtalk import layout  # noqa: E402
-from teamtalk.generate import NO_ID, TAIL, below, digest  # noqa: E402
+from teamtalk.generate import NO_ID, TAIL, below, content_mark, digest  # noqa: E402
 
 
 class Reference:
@@ -187,6 +187,104 @@ class Reference:
                 count = sum(line[0] > cursor and line[0] >= first and line[1] != int(user) for line in lines)
                 out[user].append([2, int(id), count, cursor])
         return {user: sorted(found) for user, found in out.items()}
+
+    # ---- behind a take-over: what docs/MIGRATE.md makes of it ----
+
+    def appended(self, relations):
+        """Main relation -> [msgId, author, created, type, mark, status] of what comes behind its own."""
+        if not hasattr(self, "_appended"):
+            doubled = {ids[0]: ids[1:] for ids in relations.values() if len(ids) > 1}
+            rows = self.rows_of({id for main, others in doubled.items() for id in (main, *others)})
+            self._appended = {}
+            for main, others in doubled.items():
+                last = max((created for created, *_ in rows[main]), default=0)
+                late = sorted((row for other in others for row in rows[other] if row[0] > last),
+                              key=lambda row: row[:2])
+                first = self.next(self.single_highest().get(main, 0), f"msg_id_{main}")
+                self._appended[main] = [[first + at, author, created, type, mark or "NULL", status]
+                                        for at, (created, _, author, type, mark, status) in enumerate(late)]
+        return self._appended
+
+    def rows_of(self, relations):
+        """Relation -> [created, id, author, type, mark, status], whatever is hidden."""
+        out = collections.defaultdict(list)
+        for number in range(layout.MESSAGE_TABLES):
+            here = ", ".join(str(id) for id in sorted(relations) if id % layout.MESSAGE_TABLES == number)
+            for id, *row in self.rows(["relateId", "created", "id", "fromId", "type", "text md5(content)",
+                                       "status"], f"IMMessage_{number}",
+                                      f"WHERE relateId IN ({here})") if here else ():
+                out[id].append(row)
+        return out
+
+    def served(self, kind, id, relations):
+        """The newest id, and the lines of listed() that a client gets: of an id several have, the last."""
+        late = self.appended(relations).get(id, ()) if kind == 1 else ()
+        highest = (self.single_highest() if kind == 1 else self.group_highest()).get(id, 0)
+        newest = self.next(highest, f"{'msg_id' if kind == 1 else 'group_msg_id'}_{id}") - 1 + len(late)
+        lines = {line[0]: line for line in self.all_lines(kind, id, late)}
+        return newest, [lines[number] for number in sorted(lines)]
+
+    def all_lines(self, kind, id, late):
+        return ([line for line in self.listed(kind, id) if line[0] > 0]
+                + [line[:5] for line in late if line[5] == 0])
+
+    def first_of(self, group, joined):
+        """The first message that a member may see."""
+        newest, lines = self.served(2, group, None)
+        return min((line[0] for line in lines if line[2] >= joined), default=newest + 1)
+
+    def sounds(self):
+        """The mark of a sound message -> its duration, and whether the image server has it."""
+        return {content_mark(str(id)): (duration, bool(path and size and duration)) for
+                id, path, size, duration in self.rows(["id", "text path", "size", "duration"], "IMAudio")}
+
+    def lists_of(self, wanted, users, groups, relations):
+        """User -> his conversations with a message: (kind, peer) -> (unread, on his list, newest line)."""
+        # A peer whose row somebody deleted stays on the list: the original does not look for one.
+        ghosts = {str(user): None for pair in relations for user in pair}
+        sessions = {user: {(kind, peer): status for kind, peer, status, _ in rows}
+                    for user, rows in self.sessions(users | ghosts, groups).items()}
+        out = {user: {} for user in wanted}
+        for pair, ids in relations.items():
+            for user, peer in (pair, pair[::-1]):
+                if user in out:
+                    found = self.pair_of(user, peer, ids[0], sessions[str(user)], relations)
+                    out[user] |= {(1, peer): found} if found else {}
+        for id, group in groups.items():
+            for user, joined in ((int(user), joined) for user, joined in group["members"].items()):
+                if user in out:
+                    found = self.membership_of(user, int(id), joined, sessions[str(user)])
+                    out[user] |= {(2, int(id)): found} if found else {}
+        return out
+
+    def pair_of(self, user, peer, id, sessions, relations):
+        _, lines = self.served(1, id, relations)
+        if not lines:
+            return None
+        if sessions.get((1, peer), 1) != 0:
+            return 0, False, lines[-1]  # removing is reading; a row that is missing is a removed one
+        count = int(self.pools["unread"].get(f"unread_{user}", {}).get(str(peer), 0))
+        late = self.appended(relations).get(id, ())
+        theirs = [line[0] for line in self.all_lines(1, id, late) if line[1] == peer]
+        position = below(theirs, count) if count > 0 else lines[-1][0]
+        return sum(line[0] > position and line[1] == peer for line in lines), True, lines[-1]
+
+    def membership_of(self, user, id, joined, sessions):
+        """In a group his own messages count as others' do: the original's counters do not tell them apart."""
+        newest, lines = self.served(2, id, None)
+        first = self.first_of(id, joined)
+        if not lines or lines[-1][0] < first:
+            return None
+        total = self.pools["unread"].get(f"{id}_im_group_msg", {}).get("count")
+        copy = self.pools["unread"].get(f"{user}_{id}_im_user_group", {}).get("count")
+        position = newest
+        if total is not None and copy is None:
+            position = first - 1
+        elif total is not None and int(total) > int(copy):
+            position = below([line[0] for line in self.all_lines(2, id, ())], int(total) - int(copy))
+        removed = sessions.get((2, id), 0) != 0
+        position = max(position, first - 1, int(removed))
+        return sum(line[0] > position for line in lines), not removed, lines[-1]
 
     def answer(self, sampled):
         """All of it; sampled: [(type, id)]."""
