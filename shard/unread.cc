@@ -168,7 +168,7 @@ void Unread::on_ask(uint32_t from, const UnreadAsk& ask) {
     const bool plain = item.wanted.conversation.is_group() && item.head.hidden == 0;
     item.counted     = item.wanted.cursor == 0 || plain;
     if (item.counted &&
-        (item.count = count_of(ask.user, item, {.msg_id = item.wanted.cursor})) == 0)
+        (item.count = count_of(ask.user, item, {.newest = item.wanted.cursor})) == 0)
       continue;
     tally.items.push_back(item);
   }
@@ -239,14 +239,14 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
     list(tally, item, page.front());
   } else if (!item.counted && (!page.empty() || error.code == Errc::ok)) {
     item.counted     = true;
-    store::Head read = {.msg_id = item.wanted.cursor};
+    store::Head seen = {.newest = item.wanted.cursor};
     // Nothing visible may have the position itself: what lies between is not read, but not to be seen either.
-    if (item.head.hidden > 0) read.msg_id = page.empty() ? 0 : page.front().msg_id;
+    if (item.head.hidden > 0) seen.newest = page.empty() ? 0 : page.front().msg_id;
     if (!page.empty()) {
-      read.small_count = page.front().small_count;
-      read.hidden      = page.front().hidden;
+      seen.small_count = page.front().small_count;
+      seen.hidden      = page.front().hidden;
     }
-    item.count = count_of(tally.user, item, read);
+    item.count = count_of(tally.user, item, seen);
     if (item.count > 0 && !tally.failed) {
       read(cookie);
       return advance(index);
@@ -257,11 +257,11 @@ void Unread::on_page(uint64_t cookie, Error error, std::span<const store::Messag
 }
 
 // What others wrote and he can see, behind what he has read.
-uint32_t Unread::count_of(UserId user, const Item& item, const store::Head& read) {
-  const uint32_t since  = item.head.newest - read.msg_id;
-  const uint32_t hidden = item.head.hidden - read.hidden;
+uint32_t Unread::count_of(UserId user, const Item& item, const store::Head& seen) {
+  const uint32_t since  = item.head.newest - seen.newest;
+  const uint32_t hidden = item.head.hidden - seen.hidden;
   if (item.wanted.conversation.is_group()) return since > hidden ? since - hidden : 0;
-  const uint32_t small = item.head.small_count - read.small_count;
+  const uint32_t small = item.head.small_count - seen.small_count;
   if (user != item.wanted.conversation.small()) return small;
   return since > small + hidden ? since - small - hidden : 0;
 }

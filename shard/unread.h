@@ -99,7 +99,7 @@ class Unread {
   void complete(uint32_t gathering);
   void advance(uint32_t tally);
   void read(uint64_t cookie);
-  static uint32_t count_of(UserId user, const Item& item, const store::Head& read);
+  static uint32_t count_of(UserId user, const Item& item, const store::Head& seen);
   static void list(Tally& tally, const Item& item, const store::Message& newest);
   engine::PayloadRef encode(const Gathering& gathering);
 
