@@ -166,8 +166,9 @@ void HttpConnection::run_request() {
 }
 
 void HttpConnection::respond(const HttpResponse& response) {
-  const bool close  = !keep_alive_ || leaving_ || saw_eof();
-  const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
+  const bool close     = !keep_alive_ || leaving_ || saw_eof();
+  const uint64_t grace = leaving_ ? kFarewellSeconds : kAnswerSeconds;  // to read it
+  const auto reason    = http::obsolete_reason(static_cast<http::status>(response.status));
   push(as_bytes(fmt::format(
       "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n{}\r\n",
       response.status, std::string_view(reason.data(), reason.size()), response.type,
@@ -176,7 +177,7 @@ void HttpConnection::respond(const HttpResponse& response) {
   answering_ = false;
   if (close) {
     leaving_ = true;
-    arm(kFarewellSeconds);
+    arm(grace);
     return finish();
   }
   begin_request();
@@ -193,6 +194,7 @@ void HttpConnection::go_on() {
 }
 
 void HttpConnection::on_drained() {
+  if (leaving_ && queued_bytes() == 0) arm(kFarewellSeconds);
   // A question may be here already although receiving was never paused: it came with the last one.
   if ((paused() || !input_.empty()) && !answering_ && !leaving_ && !clogged()) go_on();
 }
